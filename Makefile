@@ -1,0 +1,56 @@
+# Two commands do everything from nothing:
+#     make notebooks    run the five notebooks top to bottom
+#     make test         pass the tests
+# Both first make an environment in .venv from requirements.lock, once.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+NAMES := 01_data_audit 02_augmentation_preview 03_baseline_two_conv 04_final_model 05_ablation_512
+NOTEBOOKS := $(NAMES:%=notebooks/%.ipynb)
+
+# The first Python of 3.11 to 3.13 that answers. Choose another with `make PYTHON=...`.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: setup check notebooks lab test refresh lock clean help
+
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/ready  ## make the environment in .venv (the others call it)
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python of 3.11 to 3.13 found. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) is not a Python of 3.11 to 3.13. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m fer_helpers check
+	@touch $@
+
+check: setup  ## say what is ready and what is missing
+	$(BIN)/python -m fer_helpers check
+
+notebooks: setup  ## run the notebooks top to bottom; the pages are in build/
+	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir build $(NOTEBOOKS)
+	$(BIN)/jupyter nbconvert --to html $(NAMES:%=build/%.ipynb)
+	@echo "Executed copies and pages: $(NAMES:%=build/%.html)"
+
+lab: setup  ## open JupyterLab on the first notebook
+	$(BIN)/jupyter lab notebooks/01_data_audit.ipynb
+
+test: setup  ## style, unit tests, and every notebook again on the fixture
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest
+
+refresh: setup  ## for maintainers: run the committed notebooks in place, on the fixture
+	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+
+lock: setup  ## for maintainers: choose versions anew and write requirements.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --upgrade \
+		--fork-strategy fewest --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+
+clean:  ## remove the environment and the executed copies
+	rm -rf $(VENV) build

@@ -1,0 +1,34 @@
+"""What the notebooks show besides figures and tables."""
+
+import inspect
+import re
+import textwrap
+
+from IPython.display import HTML, Markdown
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from fer_helpers.dataset import Dataset
+
+
+def banner(dataset: Dataset) -> Markdown:
+    """Say which dataset this notebook is running on, and what to do about it."""
+    if dataset.is_fixture:
+        return Markdown(
+            "> **This notebook is running on the fixture**: a few hundred *drawn* faces that come "
+            "with the course, in the layout of FER-2013. It shows how everything works; its "
+            "numbers say nothing about real faces. To run on FER-2013, follow `data/README.md` "
+            "and run the notebook again."
+        )
+    return Markdown(f"> **This notebook is running on the dataset** `{dataset.name}`.")
+
+
+def show_source(*functions) -> HTML:
+    """Show the source of helper functions, as it is now, with the first line of each docstring."""
+    sources = [textwrap.dedent(inspect.getsource(function)).rstrip() for function in functions]
+    short = [re.sub(r'("""[^\n]*)\n.*?"""', r'\1"""', source, count=1, flags=re.DOTALL)
+             for source in sources]
+    # <code> keeps the font fixed-width, and inline colours survive where style sheets do not.
+    formatter = HtmlFormatter(wrapcode=True, noclasses=True, nobackground=True)
+    return HTML(highlight("\n\n\n".join(short), PythonLexer(), formatter))

@@ -1,0 +1,197 @@
+"""Every figure of the course: each function takes arrays or frames and returns a Figure."""
+
+import io
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fer_helpers.emotions import COURSE
+from fer_helpers.runs import write_whole
+
+TRAIN_COLOUR, TEST_COLOUR, ALERT_COLOUR, GOOD_COLOUR = "#1f77b4", "#e8710a", "#b3261e", "#1b6e3c"
+plt.rcParams.update({
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titleweight": "bold",
+    "axes.titlesize": 11,
+    "font.size": 10,
+})
+
+
+def save_figure(figure: Figure, name: str, dataset: str) -> str:
+    """Write the dataset's name under the picture; save it as ``figures/<dataset>/<name>.png``.
+
+    ``FER_FIGURES`` names another folder than ``figures``. Returns the path below it.
+
+    Raises
+    ------
+    CourseError
+        If the folder cannot be written to.
+    """
+    figure.text(0.995, 0.0, f"dataset: {dataset}", ha="right", va="top", fontsize=8, color="0.4")
+    folder = Path(os.environ.get("FER_FIGURES", COURSE / "figures"))
+    buffer = io.BytesIO()
+    # Without the software's version in the file, the same picture is the same bytes.
+    figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
+    write_whole(folder / dataset / f"{name}.png", buffer.getvalue())
+    return f"{dataset}/{name}.png"
+
+
+def plot_counts(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
+    """Draw images per class and split, before and after balancing (Figure 1 is its table).
+
+    Both frames come from :func:`fer_helpers.dataset.count_images`.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    for axis, split in zip(axes, before.index, strict=True):
+        left = before.loc[split]
+        kept = after.loc[split].reindex(left.index, fill_value=0)
+        axis.bar(left.index, left, color="0.85", label="dropped")
+        axis.bar(left.index, kept, color=TRAIN_COLOUR, label="kept")
+        axis.set_title(f"{split}: {kept.sum():,} of {left.sum():,} images kept")
+        axis.tick_params(axis="x", rotation=45)
+        axis.set_ylabel("images")
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    return figure
+
+
+def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
+                    row_labels: list[str] | None = None,
+                    colours: list[str] | None = None) -> Figure:
+    """Draw grey images [n, 48, 48, 1] with values from 0 to 255, a title above each (Figures 2, 3).
+
+    Parameters
+    ----------
+    row_labels
+        A word to the left of each row.
+    colours
+        One colour for each title.
+    """
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.35 * columns, 1.55 * rows),
+                                squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axis = axes.flat[i]
+        axis.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+        axis.set_title(title, fontsize=9, fontweight="normal",
+                       color=colours[i] if colours else "black")
+    for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
+        axis.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+    return figure
+
+
+def plot_layer_table(table: pd.DataFrame, title: str) -> Figure:
+    """Draw a layer table; mark what the report printed differently (Figures 9 and 12).
+
+    ``table`` comes from :func:`fer_helpers.report.layer_comparison`.
+    """
+    cells = [
+        [row.type, row.output, f"{row.parameters:,}", row.printed_output, row.printed_parameters]
+        for row in table.itertuples()
+    ]
+    figure, axis = plt.subplots(figsize=(9, 0.27 * (len(cells) + 1) + 0.4), layout="constrained")
+    axis.axis("off")
+    axis.set_title(title, loc="left")
+    drawn = axis.table(
+        cells, bbox=[0, 0, 1, 1], cellLoc="right", colWidths=[0.26, 0.19, 0.18, 0.19, 0.18],
+        colLabels=["layer", "output", "parameters", "report: output", "report: parameters"],
+    )
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(9)
+    for (row, column), cell in drawn.get_celld().items():
+        cell.set_edgecolor("0.85")
+        if column == 0:
+            cell.set_text_props(ha="left")
+        if row == 0:
+            cell.set_text_props(weight="bold")
+            cell.set_facecolor("0.93")
+        elif (column == 3 and not table["output_agrees"].iloc[row - 1]) or (
+                column == 4 and not table["parameters_agree"].iloc[row - 1]):
+            cell.set_text_props(color=ALERT_COLOUR, weight="bold")
+    return figure
+
+
+def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = None,
+                 chance: float = 1 / 6) -> Figure:
+    """Draw accuracy and loss over the epochs, train and test (Figures 10, 13 and 16).
+
+    Parameters
+    ----------
+    history
+        A run's history: index epoch, columns ``accuracy``, ``loss`` and the same with ``val_``.
+    kept_epoch
+        The epoch whose weights were kept, marked by a dotted line.
+    chance
+        The accuracy of guessing.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure.suptitle(title, fontweight="bold")
+    for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
+        axis.plot(history.index, history[name], color=TRAIN_COLOUR, marker="o", ms=3.5,
+                  label="train (augmented)")
+        axis.plot(history.index, history[f"val_{name}"], color=TEST_COLOUR, marker="s", ms=3.5,
+                  label="test")
+        if kept_epoch:
+            axis.axvline(kept_epoch, color="0.5", ls=":", label=f"weights kept: epoch {kept_epoch}")
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+    axes[0].axhline(chance, color="0.5", ls="--", lw=1, label=f"guessing ({chance:.0%})")
+    axes[0].set_ylim(0, 1)
+    axes[1].set_ylim(bottom=0)
+    axes[0].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def plot_confusion_and_report(matrix: pd.DataFrame, report: pd.DataFrame, title: str) -> Figure:
+    """Draw the confusion matrix beside the classification report (Figures 11 and 14).
+
+    True classes run down, predicted classes across; a darker blue is more images.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained",
+                                         width_ratios=[1.35, 1])
+    figure.suptitle(title, fontweight="bold")
+    sns.heatmap(matrix, annot=True, fmt="d", cmap="Blues", vmin=0, square=True, ax=left,
+                cbar_kws={"label": "images"})
+    left.set(xlabel="predicted class", ylabel="true class")
+    left.tick_params(axis="x", rotation=45)
+    left.tick_params(axis="y", rotation=0)
+    sns.heatmap(report[["precision", "recall", "f1-score"]], annot=True, fmt=".2f", cmap="Greens",
+                vmin=0, vmax=1, cbar=False, ax=right)
+    right.axhline(len(matrix), color="white", lw=4)
+    right.set(xlabel="", ylabel="")
+    right.set_yticklabels([f"{name} ({count:,})" for name, count in report["support"].items()],
+                          rotation=0)
+    return figure
+
+
+def plot_predictions(images: np.ndarray, sample: pd.DataFrame) -> Figure:
+    """Draw test images with true and predicted class (Figure 15).
+
+    Parameters
+    ----------
+    images
+        uint8 [n, 48, 48, 1], the images of the sample, in its order.
+    sample
+        From :func:`fer_helpers.evaluation.sample_of_predictions`.
+    """
+    titles = [
+        f"{row.predicted} {row.probability:.0%}\n" + ("right" if row.correct else f"is {row.true}")
+        for row in sample.itertuples()
+    ]
+    colours = [GOOD_COLOUR if correct else ALERT_COLOUR for correct in sample["correct"]]
+    return plot_image_grid(images, titles, columns=5, colours=colours)

@@ -1,0 +1,222 @@
+"""Train a network as the report did, one epoch at a time, and keep everything as a Run."""
+
+import io
+import json
+import os
+import platform
+import time
+import zipfile
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fer_helpers import __version__
+from fer_helpers.augmentation import REPORT_AUGMENTATION
+from fer_helpers.dataset import Examples
+from fer_helpers.emotions import CourseError
+from fer_helpers.keras_quietly import keras
+from fer_helpers.models import with_preprocessing
+from fer_helpers.runs import Run, write_whole
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training needs to know. The defaults are the report's final run (section 3.2)."""
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    patience: int | None = 3  # epochs without a lower val_loss; None trains to the end
+    augmentation: dict = field(default_factory=lambda: dict(REPORT_AUGMENTATION))
+    seed: int = 0
+
+
+def fresh_start(seed: int) -> None:
+    """Forget earlier models and seed Python, NumPy and Keras: call it before building a network.
+
+    Layer names and initial weights then do not depend on what ran before.
+    """
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+
+
+def train(network, train_set: Examples, test_set: Examples, settings: Settings, *,
+          about: dict | None = None, checkpoint: Path | None = None, log=print) -> Run:
+    """Train a network, one printed line an epoch, and predict the test images.
+
+    As in the report, the *test* images are the validation data: early stopping looks at them.
+    The best weights are restored if ``patience`` is set, whether training stopped early or not.
+
+    Parameters
+    ----------
+    network
+        From :mod:`fer_helpers.models`; it is trained in place.
+    train_set, test_set
+        From :func:`fer_helpers.dataset.load_images`.
+    settings
+        See :class:`Settings`. Each epoch takes ``len(train) // batch_size`` steps.
+    about
+        What to record beside the versions, the dataset's name and fingerprint for example.
+    checkpoint
+        A file for the state after each epoch. If it exists, training goes on from there, and ends
+        with the numbers of an uninterrupted run. It is removed when the run is complete.
+    log
+        Takes the line of each epoch.
+
+    Raises
+    ------
+    CourseError
+        If there are fewer training images than one batch, the checkpoint belongs to other
+        settings, or it cannot be read or written.
+    """
+    steps = len(train_set.labels) // settings.batch_size
+    if steps == 0:
+        raise CourseError(
+            f"{len(train_set.labels)} training images do not fill one batch of "
+            f"{settings.batch_size}. Lower batch_size in the settings cell."
+        )
+    model = with_preprocessing(network, settings.augmentation, settings.seed)
+    model.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        # Categorical cross-entropy, for labels that are positions and not one-hot vectors.
+        loss="sparse_categorical_crossentropy",
+        # Loss is cross-entropy plus L2 penalty: the metric shows the first alone.
+        metrics=["accuracy",
+                 keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy")],
+    )
+    model.optimizer.build(model.trainable_variables)
+    # Keras's own early stopping decides. It is called by hand, so that a checkpoint can hold it.
+    stopper = keras.callbacks.EarlyStopping(
+        monitor="val_loss", patience=settings.patience or settings.epochs,
+        restore_best_weights=True,
+    )
+    stopper.set_model(model)
+    stopper.on_train_begin()
+
+    label = {"model": network.name, **asdict(settings)}
+    about = {**(about or {}), **_environment()}
+    history = []
+    if checkpoint and Path(checkpoint).exists():
+        history = _restore(checkpoint, model, stopper, {**label, **about})
+        log(f"Going on after epoch {len(history)} from {Path(checkpoint).name}")
+
+    for epoch in range(len(history), settings.epochs):
+        if model.stop_training:
+            break
+        started, cpu_started = time.perf_counter(), time.process_time()
+        order = _reseed(model, settings.seed, epoch, len(train_set.labels))
+        order = order[:steps * settings.batch_size]  # the report drops the last, short batch too
+        fitted = model.fit(
+            train_set.images[order], train_set.labels[order], batch_size=settings.batch_size,
+            shuffle=False, verbose=0,
+        )
+        tested = model.evaluate(
+            test_set.images, test_set.labels, batch_size=settings.batch_size, verbose=0,
+            return_dict=True,
+        )
+        row = {name: values[-1] for name, values in fitted.history.items()}
+        row |= {f"val_{name}": value for name, value in tested.items()}
+        model.stop_training = False  # fit has its own idea of it
+        stopper.on_epoch_end(epoch, row)
+        row["seconds"] = time.perf_counter() - started
+        row["cpu_seconds"] = time.process_time() - cpu_started
+        history.append(row)
+        if checkpoint:
+            _save(checkpoint, model, stopper, {**label, **about}, history)
+        log(_epoch_line(history, settings.epochs))
+
+    best = stopper.best_epoch if settings.patience else len(history) - 1
+    if settings.patience:
+        model.set_weights(stopper.best_weights)
+    probabilities = model.predict(test_set.images, batch_size=settings.batch_size, verbose=0)
+    frame = pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))
+    if checkpoint:
+        Path(checkpoint).unlink(missing_ok=True)
+    return Run(label, frame, probabilities.astype(np.float32), test_set.labels, test_set.ids,
+               {**about, "kept_epoch": best + 1})
+
+
+def _environment() -> dict:
+    """What a result depends on beside data and settings."""
+    backend = keras.backend.backend()
+    names = ("keras", backend, "numpy", "pandas", "pillow")
+    return {
+        "course": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "backend": backend,
+        "device": keras.distribution.list_devices()[0].split(":")[0],
+        "cores": os.cpu_count(),
+        "versions": {name: version(name) for name in names},
+    }
+
+
+def _reseed(model, seed: int, epoch: int, count: int) -> np.ndarray:
+    """Make epoch ``epoch`` depend on (seed, epoch) alone; return the order of the images.
+
+    Augmentation and dropout keep their random state in variables named ``seed_generator_state``.
+    With these set anew, an epoch is the same whether the epochs before it ran in this process
+    or in one that was killed.
+    """
+    states = [v for v in model.variables if v.name == "seed_generator_state"]
+    draws = np.random.SeedSequence([seed, epoch]).generate_state(len(states))
+    for state, draw in zip(states, draws, strict=True):
+        state.assign(np.array([draw, 0], dtype="uint32"))
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def _epoch_line(history: list[dict], epochs: int) -> str:
+    """Return one line such as Figure 7 of the report prints for each epoch."""
+    row, done = history[-1], len(history)
+    numbers = "  ".join(
+        f"{name} {row[name]:.4f}" for name in ("accuracy", "loss", "val_accuracy", "val_loss")
+    )
+    left = np.mean([past["seconds"] for past in history]) * (epochs - done)
+    remaining = f"  about {left / 60:.0f} min left" if left > 60 else ""
+    return f"Epoch {done:2}/{epochs}  {row['seconds']:4.0f} s  {numbers}{remaining}"
+
+
+def _save(path: Path, model, stopper, label: dict, history: list[dict]) -> None:
+    """Write the state after an epoch: weights, optimizer, early stopping, history."""
+    arrays = {f"state_{i}": np.asarray(v) for i, v in enumerate(_state(model))}
+    arrays |= {f"best_{i}": weights for i, weights in enumerate(stopper.best_weights)}
+    text = json.dumps({
+        "label": label, "history": history, "stop": model.stop_training,
+        "stopper": {name: float(getattr(stopper, name)) for name in _STOPPER},
+    })
+    buffer = io.BytesIO()
+    np.savez(buffer, text=text, **arrays)
+    write_whole(path, buffer.getbuffer())
+
+
+_STOPPER = ("best", "best_epoch", "wait", "stopped_epoch")
+
+
+def _state(model) -> list:
+    """All variables that the next epoch depends on."""
+    return [*model.weights, *model.optimizer.variables]
+
+
+def _restore(path: Path, model, stopper, label: dict) -> list[dict]:
+    """Put a saved state back; return the history so far."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            text = json.loads(str(file["text"]))
+            if text["label"] != json.loads(json.dumps(label)):
+                raise ValueError("it belongs to other settings, data or versions")
+            state = [file[f"state_{i}"] for i in range(len(_state(model)))]
+            best = [file[f"best_{i}"] for i in range(len(model.weights))]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CourseError(
+            f"{path} cannot be continued: {error}. Delete it to start this training again."
+        ) from error
+    for variable, value in zip(_state(model), state, strict=True):
+        variable.assign(value)
+    for name, value in text["stopper"].items():
+        setattr(stopper, name, value if name == "best" else int(value))
+    stopper.best_weights = best
+    model.stop_training = text["stop"]
+    return text["history"]

@@ -1,0 +1,107 @@
+"""Versions stand in one place, and the check tells the truth."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+
+import pytest
+import yaml
+
+from fer_helpers import check
+from fer_helpers.emotions import COURSE
+
+LOCK = (COURSE / "requirements.lock").read_text()
+PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]
+DIRECT = [re.match(r"[\w-]+", requirement)[0]
+          for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+
+
+def test_environment_yml_takes_every_version_from_the_lock():
+    environment = yaml.safe_load((COURSE / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert conda == ["python=3.12", "pip"]
+    assert pip == {"pip": ["-r requirements.lock"]}
+
+
+def test_pyproject_pins_nothing():
+    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]:
+        assert "==" not in requirement and "~=" not in requirement
+
+
+def test_every_package_is_locked_once_with_hashes_and_without_addresses():
+    entries = re.findall(r"^([\w.-]+)==\S+", LOCK, re.MULTILINE)
+    assert len(entries) == len(set(entries)) > 100
+    assert set(DIRECT) <= set(entries)
+    blocks = re.split(r"^(?=[\w.-]+==)", LOCK, flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in LOCK
+    assert not re.search(r"^--?(index|extra|find|trusted)", LOCK, re.MULTILINE)
+
+
+def test_every_dependency_says_what_it_is_for():
+    text = (COURSE / "pyproject.toml").read_text()
+    for name in DIRECT:
+        assert re.search(rf'^    "{name}>=[\d.]+", +# \w+', text, re.MULTILINE), name
+
+
+def test_check_passes_here():
+    result = subprocess.run([sys.executable, "-m", "fer_helpers", "check"], capture_output=True,
+                            text=True, cwd=COURSE)
+    assert result.returncode == 0, result.stdout
+    lines = result.stdout.splitlines()
+    assert len(lines) == len(DIRECT) + 3
+    assert all(line.startswith("[ OK ] ") for line in lines)
+    assert any(line.startswith("[ OK ] dataset: fixture") for line in lines)
+
+
+@pytest.fixture
+def failing(monkeypatch, capsys):
+    def run():
+        passed = check.check()
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[FAIL]")]
+        return passed, lines
+    return run
+
+
+def test_check_finds_a_missing_package(monkeypatch, failing):
+    version = metadata.version
+
+    def missing(name):
+        if name == "seaborn":
+            raise metadata.PackageNotFoundError
+        return version(name)
+
+    monkeypatch.setattr(check.metadata, "version", missing)
+    passed, lines = failing()
+    assert not passed
+    assert lines == ["[FAIL] seaborn is missing: `pip install -r requirements.lock`"]
+
+
+def test_check_finds_another_version(monkeypatch, failing):
+    version = metadata.version
+    monkeypatch.setattr(check.metadata, "version",
+                        lambda name: "1.0" if name == "pandas" else version(name))
+    passed, lines = failing()
+    assert not passed
+    assert re.fullmatch(r"\[FAIL\] pandas 1.0: the course was made with [\d.]+: `pip .*`", lines[0])
+
+
+def test_check_finds_a_wrong_python(monkeypatch, failing):
+    monkeypatch.setattr(check.sys, "version_info", (3, 9, 1))
+    passed, lines = failing()
+    assert not passed
+    assert lines == ["[FAIL] Python 3.9.1: use 3.11, 3.12 or 3.13, for example "
+                     "`make PYTHON=python3.12`"]
+
+
+def test_check_finds_a_missing_dataset_and_an_unwritable_figures_folder(
+        monkeypatch, failing, tmp_path):
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("FER_FIGURES", str(tmp_path / "neither"))
+    passed, lines = failing()
+    assert not passed
+    assert len(lines) == 2
+    assert "No dataset folder at" in lines[0]
+    assert "cannot be written to: change its permissions, or set FER_FIGURES" in lines[1]

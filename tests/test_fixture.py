@@ -1,0 +1,44 @@
+"""The drawn dataset: whole, and always drawn the same."""
+
+import hashlib
+import runpy
+import subprocess
+import sys
+
+from fer_helpers.emotions import COURSE
+
+FIXTURE = COURSE / "data" / "fixture"
+SCRIPT = COURSE / "data" / "draw_fixture.py"
+
+
+def sums(folder):
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in folder.rglob("*") if p.is_file()}
+
+
+def test_checksums_hold():
+    lines = (FIXTURE / "SHA256SUMS").read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    found = sums(FIXTURE)
+    del found["SHA256SUMS"]
+    assert found == listed
+    assert len(listed) == 292
+
+
+def test_redrawn_it_is_identical(tmp_path):
+    subprocess.run([sys.executable, SCRIPT, tmp_path / "again"], check=True)
+    assert sums(tmp_path / "again") == sums(FIXTURE)
+
+
+def test_the_script_does_not_overwrite(tmp_path):
+    result = subprocess.run([sys.executable, SCRIPT, tmp_path], capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "exists already. Remove it first" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_planted_fault_is_a_file():
+    planted = runpy.run_path(str(SCRIPT))["PLANTED"]
+    assert len(planted) == 4
+    for name in planted:
+        assert (FIXTURE / name).is_file()

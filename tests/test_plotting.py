@@ -1,0 +1,111 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fer_helpers import evaluation, models, plotting, report
+from fer_helpers.emotions import EMOTIONS, CourseError
+
+RNG = np.random.default_rng(0)
+LABELS, PREDICTIONS = RNG.integers(0, 6, 200), RNG.integers(0, 6, 200)
+IMAGES = RNG.integers(0, 256, (20, 48, 48, 1), dtype=np.uint8)
+COUNTS = pd.DataFrame([[10, 20, 3], [4, 5, 1]], index=["train", "test"],
+                      columns=["happy", "sad", "disgust"])
+
+
+def predictions():
+    probabilities = RNG.dirichlet(np.ones(6), 20)
+    sample = evaluation.sample_of_predictions(probabilities, LABELS[:20], 20, 0)
+    return plotting.plot_predictions(IMAGES[sample.index], sample)
+
+
+def layer_table():
+    table = models.layer_table(models.build_baseline())
+    return plotting.plot_layer_table(report.layer_comparison(table, "baseline"), "layers")
+
+
+DRAW = {
+    "counts": lambda: plotting.plot_counts(COUNTS, COUNTS.drop(columns="disgust") - 2),
+    "grid": lambda: plotting.plot_image_grid(IMAGES[:6], list("abcdef"), 4, row_labels=["one"]),
+    "layers": layer_table,
+    "history": lambda: plotting.plot_history(report.printed_log(), "the report's log", 18),
+    "confusion": lambda: plotting.plot_confusion_and_report(
+        evaluation.confusion_matrix(LABELS, PREDICTIONS),
+        evaluation.classification_report(LABELS, PREDICTIONS), "title"),
+    "predictions": predictions,
+}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_FIGURES", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_each_figure_is_drawn_and_saved_the_same_twice(name, folder):
+    assert plotting.save_figure(DRAW[name](), name, "fixture") == f"fixture/{name}.png"
+    first = (folder / "fixture" / f"{name}.png").read_bytes()
+    with Image.open(folder / "fixture" / f"{name}.png") as picture:
+        assert min(picture.size) > 150
+        assert np.asarray(picture.convert("L")).std() > 5, "not blank"
+    if name != "predictions":  # drawn from a running generator
+        plotting.save_figure(DRAW[name](), name, "fixture")
+        assert (folder / "fixture" / f"{name}.png").read_bytes() == first
+
+
+def test_a_figure_says_which_dataset_it_shows(folder):
+    figure = DRAW["counts"]()
+    plotting.save_figure(figure, "x", "custom-mine")
+    assert [text.get_text() for text in figure.texts] == ["dataset: custom-mine"]
+
+
+def test_an_unwritable_figures_folder(tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    monkeypatch.setenv("FER_FIGURES", str(tmp_path / "taken"))
+    with pytest.raises(CourseError, match=r"taken.*cannot be written.*Check that the folder"):
+        plotting.save_figure(DRAW["counts"](), "x", "fixture")
+
+
+def test_history_draws_the_numbers_given():
+    log = report.printed_log()
+    left, right = plotting.plot_history(log, "title", 18).axes
+    for axis, name in ((left, "accuracy"), (right, "loss")):
+        lines = {line.get_label(): line.get_ydata() for line in axis.lines}
+        np.testing.assert_array_equal(lines["train (augmented)"], log[name])
+        np.testing.assert_array_equal(lines["test"], log[f"val_{name}"])
+        assert lines["weights kept: epoch 18"] is not None
+
+
+def test_confusion_matrix_runs_true_down_and_predicted_across_and_darker_is_more():
+    matrix = evaluation.confusion_matrix(np.array([0] * 9 + [1]), np.array([1] * 9 + [0]))
+    axis = plotting.plot_confusion_and_report(
+        matrix, evaluation.classification_report(LABELS, PREDICTIONS), "title").axes[0]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
+    assert [t.get_text() for t in axis.get_yticklabels()] == list(EMOTIONS)
+    cells = [t.get_text() for t in axis.texts]
+    assert cells[:2] == ["0", "9"], "first row: happy, called sad nine times"
+    colours = axis.collections[0].get_facecolors()[:, :3].sum(axis=1)
+    assert colours.argmin() == 1, "nine images are the darkest cell"
+
+
+def test_predictions_say_what_was_right():
+    sample = pd.DataFrame({"true": ["sad", "fear"], "predicted": ["sad", "happy"],
+                           "probability": [0.8, 0.4], "correct": [True, False]})
+    axes = plotting.plot_predictions(IMAGES[:2], sample).axes
+    assert [a.get_title() for a in axes[:2]] == ["sad 80%\nright", "happy 40%\nis fear"]
+
+
+def test_layer_table_marks_misprints_only():
+    table = report.layer_comparison(models.layer_table(models.build_baseline()), "baseline")
+    cells = plotting.plot_layer_table(table, "layers").axes[0].tables[0].get_celld()
+    red = {cell.get_text().get_text() for cell in cells.values()
+           if cell.get_text().get_color() == plotting.ALERT_COLOUR}
+    assert red == {"36,832", "1536", "3,718,048", "1", "1,280"}

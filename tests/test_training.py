@@ -1,0 +1,157 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fer_helpers import models, training
+from fer_helpers.dataset import Examples
+from fer_helpers.emotions import CourseError
+from fer_helpers.evaluation import accuracy_and_loss
+from fer_helpers.keras_quietly import keras
+from fer_helpers.training import Settings, fresh_start
+
+SECONDS = ["seconds", "cpu_seconds"]
+
+
+def tiny_network():
+    """Small, but with all that keeps a state: batch normalization, dropout, a penalty."""
+    return keras.Sequential([
+        keras.Input((48, 48, 1)),
+        keras.layers.AveragePooling2D(4),
+        *models.conv_block(4, l2=0.01, dropout=0.25),
+        *models.classifier(8, dropout=0.5),
+    ], name="tiny")
+
+
+def train_tiny(sets, settings, **more):
+    fresh_start(settings.seed)
+    return training.train(tiny_network(), *sets, settings, **{"log": lambda line: None} | more)
+
+
+def numbers(run):
+    return run.history.drop(columns=SECONDS)
+
+
+def test_the_defaults_are_the_reports():
+    settings = Settings()
+    assert (settings.epochs, settings.batch_size, settings.learning_rate, settings.patience) == (
+        20, 64, 0.0001, 3)
+    assert settings.augmentation == {"rotation": 30, "height_shift": 0.1, "width_shift": 0.1,
+                                     "shear": 0.1, "zoom": 0.1, "horizontal_flip": True}
+
+
+def test_the_baseline_learns_the_fixture(fixture_sets):
+    fresh_start(0)
+    settings = Settings(epochs=12, batch_size=4, learning_rate=3e-4, patience=None,
+                        augmentation={"horizontal_flip": True})
+    run = training.train(models.build_baseline(0.25), *fixture_sets, settings)
+    assert run.accuracy > 0.5, "guessing is 0.17"
+    assert len(run.history) == 12
+    assert run.settings["model"] == "baseline"
+
+
+def test_a_run_holds_what_was_predicted(fixture_sets):
+    lines = []
+    run = train_tiny(fixture_sets, Settings(epochs=2, patience=None), log=lines.append,
+                     about={"dataset": "fixture"})
+    assert len(lines) == len(run.history) == 2
+    assert lines[0].startswith("Epoch  1/2")
+    assert f"val_loss {run.history['val_loss'][1]:.4f}" in lines[0]
+    np.testing.assert_array_equal(run.labels, fixture_sets[1].labels)
+    np.testing.assert_array_equal(run.ids, fixture_sets[1].ids)
+    np.testing.assert_allclose(run.probabilities.sum(axis=1), 1, atol=1e-5)
+    # The last weights were kept, so the last epoch's test numbers are the predictions' numbers.
+    found = accuracy_and_loss(run.probabilities, run.labels)
+    assert found["accuracy"] == pytest.approx(run.history["val_accuracy"][2])
+    assert found["cross_entropy"] == pytest.approx(run.history["val_cross_entropy"][2], rel=1e-4)
+    assert (run.history["loss"] > run.history["cross_entropy"]).all(), "the penalty is in the loss"
+    assert run.about["versions"]["keras"] == keras.__version__
+    assert run.about["dataset"] == "fixture"
+
+
+def test_same_seed_same_numbers_other_seed_other_numbers(fixture_sets):
+    one, two, other = (train_tiny(fixture_sets, Settings(epochs=2, seed=seed))
+                       for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.probabilities, two.probabilities)
+    pd.testing.assert_frame_equal(numbers(one), numbers(two), check_exact=True)
+    assert not np.array_equal(one.probabilities, other.probabilities)
+
+
+def test_every_epoch_takes_the_full_batches_only(fixture_sets, monkeypatch):
+    seen = []
+    fit = keras.Sequential.fit
+    monkeypatch.setattr(keras.Sequential, "fit", lambda self, images, labels, **options: (
+        seen.append((len(images), options["batch_size"])) or fit(self, images, labels, **options)))
+    train_tiny(fixture_sets, Settings(epochs=2, batch_size=64))
+    assert seen == [(128, 64)] * 2, "180 // 64 = 2 steps of 64"
+
+
+def test_early_stopping_keeps_the_best_epoch(fixture_sets):
+    # So large a learning rate that the test loss soon gets worse.
+    settings = Settings(epochs=20, batch_size=16, learning_rate=0.1, patience=3)
+    run = train_tiny(fixture_sets, settings)
+    best = int(run.history["val_loss"].idxmin())
+    assert len(run.history) == best + 3 < 20
+    assert run.about["kept_epoch"] == best
+    assert accuracy_and_loss(run.probabilities, run.labels)["cross_entropy"] == pytest.approx(
+        run.history["val_cross_entropy"][best], rel=1e-4)
+
+
+def test_best_weights_are_restored_also_when_it_did_not_stop_early(fixture_sets):
+    settings = Settings(epochs=8, batch_size=16, learning_rate=0.1, patience=100)
+    run = train_tiny(fixture_sets, settings)
+    assert len(run.history) == 8
+    best = int(run.history["val_loss"].idxmin())
+    assert run.about["kept_epoch"] == best < 8
+    assert accuracy_and_loss(run.probabilities, run.labels)["cross_entropy"] == pytest.approx(
+        run.history["val_cross_entropy"][best], rel=1e-4)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_a_stopped_training_goes_on_with_the_same_numbers(fixture_sets, tmp_path, after):
+    settings = Settings(epochs=20, batch_size=16, learning_rate=0.1, patience=3)
+    whole = train_tiny(fixture_sets, settings)
+    checkpoint = tmp_path / "state.npz"
+    lines = []
+
+    def stop(line):
+        lines.append(line)
+        if len(lines) == after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train_tiny(fixture_sets, settings, checkpoint=checkpoint, log=stop)
+    assert checkpoint.exists()
+    # Another start: the checkpoint must bring everything, initial weights included.
+    fresh_start(99)
+    resumed = training.train(tiny_network(), *fixture_sets, settings, checkpoint=checkpoint,
+                             log=lines.append)
+    assert f"after epoch {after}" in lines[after]
+    pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
+    np.testing.assert_array_equal(whole.probabilities, resumed.probabilities)
+    assert whole.about["kept_epoch"] == resumed.about["kept_epoch"]
+    assert not checkpoint.exists(), "a complete run needs no checkpoint"
+
+
+def test_a_checkpoint_of_other_settings_is_refused(fixture_sets, tmp_path):
+    checkpoint = tmp_path / "state.npz"
+
+    def stop(line):
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train_tiny(fixture_sets, Settings(epochs=3), checkpoint=checkpoint, log=stop)
+    with pytest.raises(CourseError, match=r"state.npz cannot be continued.*other settings.*Delete"):
+        train_tiny(fixture_sets, Settings(epochs=4), checkpoint=checkpoint)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(CourseError, match=r"state.npz cannot be continued.*Delete it"):
+        train_tiny(fixture_sets, Settings(epochs=3), checkpoint=checkpoint)
+
+
+def test_fewer_images_than_a_batch(fixture_sets):
+    few = Examples(*(part[:10] for part in fixture_sets[0]))
+    with pytest.raises(CourseError, match=r"10 training images do not fill one batch.*Lower"):
+        train_tiny((few, fixture_sets[1]), Settings())
