@@ -26,8 +26,8 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m fer_helpers check
 	@touch $@
+	@$(BIN)/python -m fer_helpers check || echo "The environment is made. See the line with [FAIL] above."
 
 check: setup  ## say what is ready and what is missing
 	$(BIN)/python -m fer_helpers check

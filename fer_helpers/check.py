@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from importlib import metadata
+from pathlib import Path
 
 from fer_helpers.emotions import COURSE
 
@@ -51,7 +52,8 @@ def _dataset():
 
 
 def _figures():
-    folder = os.environ.get("FER_FIGURES", COURSE / "figures")
-    if os.access(folder, os.W_OK):
+    folder = Path(os.environ.get("FER_FIGURES", COURSE / "figures"))
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK):
         return True, "figures can be saved"
     return False, f"{folder} cannot be written to: change its permissions, or set FER_FIGURES"

@@ -138,7 +138,7 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
     chance
         The accuracy of guessing.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title, fontweight="bold")
     for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
         axis.plot(history.index, history[name], color=TRAIN_COLOUR, marker="o", ms=3.5,
@@ -153,7 +153,8 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
     axes[0].axhline(chance, color="0.5", ls="--", lw=1, label=f"guessing ({chance:.0%})")
     axes[0].set_ylim(0, 1)
     axes[1].set_ylim(bottom=0)
-    axes[0].legend(frameon=False, fontsize=9)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
 
 

@@ -99,7 +99,8 @@ def test_check_finds_a_wrong_python(monkeypatch, failing):
 def test_check_finds_a_missing_dataset_and_an_unwritable_figures_folder(
         monkeypatch, failing, tmp_path):
     monkeypatch.setenv("FER_DATA", str(tmp_path / "nowhere"))
-    monkeypatch.setenv("FER_FIGURES", str(tmp_path / "neither"))
+    (tmp_path / "file").write_text("where a folder should be")
+    monkeypatch.setenv("FER_FIGURES", str(tmp_path / "file"))
     passed, lines = failing()
     assert not passed
     assert len(lines) == 2

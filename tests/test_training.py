@@ -16,15 +16,29 @@ def tiny_network():
     """Small, but with all that keeps a state: batch normalization, dropout, a penalty."""
     return keras.Sequential([
         keras.Input((48, 48, 1)),
-        keras.layers.AveragePooling2D(4),
-        *models.conv_block(4, l2=0.01, dropout=0.25),
-        *models.classifier(8, dropout=0.5),
+        keras.layers.AveragePooling2D(2),
+        *models.conv_block(8, l2=0.01, dropout=0.25),
+        *models.classifier(32, dropout=0.25),
     ], name="tiny")
 
 
 def train_tiny(sets, settings, **more):
     fresh_start(settings.seed)
     return training.train(tiny_network(), *sets, settings, **{"log": lambda line: None} | more)
+
+
+@pytest.fixture(scope="module")
+def misleading_sets(fixture_sets):
+    """A test set with every second label wrong: learning helps at first, then hurts."""
+    images, labels, ids = fixture_sets[0]
+    wrong = np.where(np.arange(len(labels)) % 2, labels, (labels + 1) % 6)
+    return fixture_sets[0], Examples(images, wrong, ids)
+
+
+def stopping(patience, epochs):
+    """Settings with which the best epoch on the misleading test set is not the last."""
+    return Settings(epochs=epochs, batch_size=4, learning_rate=0.003, patience=patience,
+                    augmentation={"horizontal_flip": True})
 
 
 def numbers(run):
@@ -85,23 +99,21 @@ def test_every_epoch_takes_the_full_batches_only(fixture_sets, monkeypatch):
     assert seen == [(128, 64)] * 2, "180 // 64 = 2 steps of 64"
 
 
-def test_early_stopping_keeps_the_best_epoch(fixture_sets):
-    # So large a learning rate that the test loss soon gets worse.
-    settings = Settings(epochs=20, batch_size=16, learning_rate=0.1, patience=3)
-    run = train_tiny(fixture_sets, settings)
+def test_early_stopping_keeps_the_best_epoch(misleading_sets):
+    run = train_tiny(misleading_sets, stopping(patience=3, epochs=40))
     best = int(run.history["val_loss"].idxmin())
-    assert len(run.history) == best + 3 < 20
+    assert best > 1
+    assert len(run.history) == best + 3 < 40
     assert run.about["kept_epoch"] == best
     assert accuracy_and_loss(run.probabilities, run.labels)["cross_entropy"] == pytest.approx(
         run.history["val_cross_entropy"][best], rel=1e-4)
 
 
-def test_best_weights_are_restored_also_when_it_did_not_stop_early(fixture_sets):
-    settings = Settings(epochs=8, batch_size=16, learning_rate=0.1, patience=100)
-    run = train_tiny(fixture_sets, settings)
-    assert len(run.history) == 8
+def test_best_weights_are_restored_also_when_it_did_not_stop_early(misleading_sets):
+    run = train_tiny(misleading_sets, stopping(patience=100, epochs=20))
+    assert len(run.history) == 20
     best = int(run.history["val_loss"].idxmin())
-    assert run.about["kept_epoch"] == best < 8
+    assert run.about["kept_epoch"] == best < 20
     assert accuracy_and_loss(run.probabilities, run.labels)["cross_entropy"] == pytest.approx(
         run.history["val_cross_entropy"][best], rel=1e-4)
 
@@ -110,10 +122,17 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("after", [1, 3, 5])
-def test_a_stopped_training_goes_on_with_the_same_numbers(fixture_sets, tmp_path, after):
-    settings = Settings(epochs=20, batch_size=16, learning_rate=0.1, patience=3)
-    whole = train_tiny(fixture_sets, settings)
+@pytest.fixture(scope="module")
+def whole(misleading_sets):
+    """An uninterrupted training that stops early."""
+    return train_tiny(misleading_sets, stopping(patience=3, epochs=40))
+
+
+@pytest.mark.parametrize("before_the_end", [0, 1, 2, 7])
+def test_a_stopped_training_goes_on_with_the_same_numbers(
+        misleading_sets, whole, tmp_path, before_the_end):
+    settings = stopping(patience=3, epochs=40)
+    after = len(whole.history) - before_the_end
     checkpoint = tmp_path / "state.npz"
     lines = []
 
@@ -123,11 +142,11 @@ def test_a_stopped_training_goes_on_with_the_same_numbers(fixture_sets, tmp_path
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train_tiny(fixture_sets, settings, checkpoint=checkpoint, log=stop)
+        train_tiny(misleading_sets, settings, checkpoint=checkpoint, log=stop)
     assert checkpoint.exists()
     # Another start: the checkpoint must bring everything, initial weights included.
     fresh_start(99)
-    resumed = training.train(tiny_network(), *fixture_sets, settings, checkpoint=checkpoint,
+    resumed = training.train(tiny_network(), *misleading_sets, settings, checkpoint=checkpoint,
                              log=lines.append)
     assert f"after epoch {after}" in lines[after]
     pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
