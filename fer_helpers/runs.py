@@ -4,10 +4,10 @@ A run made a minute ago and a run read from ``data/reference/`` are the same typ
 functions draw both.
 """
 
+import contextlib
 import io
 import json
 import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,19 +51,18 @@ def write_whole(path: Path, content: bytes) -> None:
         If the folder cannot be written to or the disk is full.
     """
     path = Path(path)
-    temporary = None
+    # Always the same name: what a killed program left is overwritten by the next one.
+    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with open(partial, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
+        os.replace(partial, path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise CourseError(
             f"{path} cannot be written ({error.strerror}). Check that the folder exists, that "
             "you may write to it, and that the disk has room."

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fer_helpers import __version__
+from fer_helpers import __version__, models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.dataset import Examples
 from fer_helpers.emotions import CourseError
 from fer_helpers.keras_quietly import keras
-from fer_helpers.models import with_preprocessing
-from fer_helpers.runs import Run, write_whole
+from fer_helpers.runs import Run, save_run, write_whole
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,16 @@ class Settings:
     seed: int = 0
 
 
+# The three experiments: how to build the network, and in what they differ from the defaults. The
+# report gives none of the baseline's settings; notebook 3 tells how we came to these.
+EXPERIMENTS = {
+    "baseline": (models.build_baseline, {
+        "learning_rate": 1e-3, "patience": None, "augmentation": {"horizontal_flip": True}}),
+    "final": (models.build_final, {}),
+    "ablation": (lambda: models.build_final(512), {}),
+}
+
+
 def fresh_start(seed: int) -> None:
     """Forget earlier models and seed Python, NumPy and Keras: call it before building a network.
 
@@ -44,7 +53,7 @@ def fresh_start(seed: int) -> None:
 
 
 def train(network, train_set: Examples, test_set: Examples, settings: Settings, *,
-          about: dict | None = None, checkpoint: Path | None = None, log=print) -> Run:
+          about: dict | None = None, save_to: Path | None = None, log=print) -> Run:
     """Train a network, one printed line an epoch, and predict the test images.
 
     As in the report, the *test* images are the validation data: early stopping looks at them.
@@ -60,9 +69,10 @@ def train(network, train_set: Examples, test_set: Examples, settings: Settings, 
         See :class:`Settings`. Each epoch takes ``len(train) // batch_size`` steps.
     about
         What to record beside the versions, the dataset's name and fingerprint for example.
-    checkpoint
-        A file for the state after each epoch. If it exists, training goes on from there, and ends
-        with the numbers of an uninterrupted run. It is removed when the run is complete.
+    save_to
+        A file for the run, ending in ``.npz``. The state after each epoch goes into a checkpoint
+        beside it. If that is there at the start, training goes on from it, and ends with the
+        numbers of an uninterrupted training. It is removed once the run is saved.
     log
         Takes the line of each epoch.
 
@@ -78,7 +88,7 @@ def train(network, train_set: Examples, test_set: Examples, settings: Settings, 
             f"{len(train_set.labels)} training images do not fill one batch of "
             f"{settings.batch_size}. Lower batch_size in the settings cell."
         )
-    model = with_preprocessing(network, settings.augmentation, settings.seed)
+    model = models.with_preprocessing(network, settings.augmentation, settings.seed)
     model.compile(
         optimizer=keras.optimizers.Adam(settings.learning_rate),
         # Categorical cross-entropy, for labels that are positions and not one-hot vectors.
@@ -96,12 +106,14 @@ def train(network, train_set: Examples, test_set: Examples, settings: Settings, 
     stopper.set_model(model)
     stopper.on_train_begin()
 
-    label = {"model": network.name, **asdict(settings)}
+    dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+    label = {"model": network.name, "dropout": dropout, **asdict(settings)}
     about = {**(about or {}), **_environment()}
     history = []
-    if checkpoint and Path(checkpoint).exists():
+    checkpoint = Path(save_to).with_suffix(".checkpoint") if save_to else None
+    if checkpoint and checkpoint.exists():
         history = _restore(checkpoint, model, stopper, {**label, **about})
-        log(f"Going on after epoch {len(history)} from {Path(checkpoint).name}")
+        log(f"Going on after epoch {len(history)} from {checkpoint.name}")
 
     for epoch in range(len(history), settings.epochs):
         if model.stop_training:
@@ -133,10 +145,12 @@ def train(network, train_set: Examples, test_set: Examples, settings: Settings, 
         model.set_weights(stopper.best_weights)
     probabilities = model.predict(test_set.images, batch_size=settings.batch_size, verbose=0)
     frame = pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))
-    if checkpoint:
-        Path(checkpoint).unlink(missing_ok=True)
-    return Run(label, frame, probabilities.astype(np.float32), test_set.labels, test_set.ids,
-               {**about, "kept_epoch": best + 1})
+    run = Run(label, frame, probabilities.astype(np.float32), test_set.labels, test_set.ids,
+              {**about, "kept_epoch": best + 1})
+    if save_to:
+        save_run(run, save_to)
+        checkpoint.unlink()
+    return run
 
 
 def _environment() -> dict:

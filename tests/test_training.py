@@ -7,6 +7,7 @@ from fer_helpers.dataset import Examples
 from fer_helpers.emotions import CourseError
 from fer_helpers.evaluation import accuracy_and_loss
 from fer_helpers.keras_quietly import keras
+from fer_helpers.runs import load_run
 from fer_helpers.training import Settings, fresh_start
 
 SECONDS = ["seconds", "cpu_seconds"]
@@ -133,7 +134,7 @@ def test_a_stopped_training_goes_on_with_the_same_numbers(
         misleading_sets, whole, tmp_path, before_the_end):
     settings = stopping(patience=3, epochs=40)
     after = len(whole.history) - before_the_end
-    checkpoint = tmp_path / "state.npz"
+    save_to = tmp_path / "run.npz"
     lines = []
 
     def stop(line):
@@ -142,32 +143,34 @@ def test_a_stopped_training_goes_on_with_the_same_numbers(
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train_tiny(misleading_sets, settings, checkpoint=checkpoint, log=stop)
-    assert checkpoint.exists()
+        train_tiny(misleading_sets, settings, save_to=save_to, log=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.checkpoint"]
     # Another start: the checkpoint must bring everything, initial weights included.
     fresh_start(99)
-    resumed = training.train(tiny_network(), *misleading_sets, settings, checkpoint=checkpoint,
+    resumed = training.train(tiny_network(), *misleading_sets, settings, save_to=save_to,
                              log=lines.append)
     assert f"after epoch {after}" in lines[after]
     pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
     np.testing.assert_array_equal(whole.probabilities, resumed.probabilities)
     assert whole.about["kept_epoch"] == resumed.about["kept_epoch"]
-    assert not checkpoint.exists(), "a complete run needs no checkpoint"
+    assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
+    np.testing.assert_array_equal(load_run(save_to).probabilities, resumed.probabilities)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(fixture_sets, tmp_path):
-    checkpoint = tmp_path / "state.npz"
+    save_to = tmp_path / "run.npz"
 
     def stop(line):
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        train_tiny(fixture_sets, Settings(epochs=3), checkpoint=checkpoint, log=stop)
-    with pytest.raises(CourseError, match=r"state.npz cannot be continued.*other settings.*Delete"):
-        train_tiny(fixture_sets, Settings(epochs=4), checkpoint=checkpoint)
+        train_tiny(fixture_sets, Settings(epochs=3), save_to=save_to, log=stop)
+    with pytest.raises(CourseError, match=r"run.checkpoint cannot be.*other settings.*Delete"):
+        train_tiny(fixture_sets, Settings(epochs=4), save_to=save_to)
+    checkpoint = tmp_path / "run.checkpoint"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(CourseError, match=r"state.npz cannot be continued.*Delete it"):
-        train_tiny(fixture_sets, Settings(epochs=3), checkpoint=checkpoint)
+    with pytest.raises(CourseError, match=r"run.checkpoint cannot be continued.*Delete it"):
+        train_tiny(fixture_sets, Settings(epochs=3), save_to=save_to)
 
 
 def test_fewer_images_than_a_batch(fixture_sets):

@@ -1,0 +1,97 @@
+"""`python -m fer_helpers train`, as a process that can be killed."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fer_helpers.runs import load_run
+
+SMALL = ["--epochs=6", "--batch-size=16", "--train-per-class=30", "--test-per-class=12"]
+
+
+def start(folder, *more):
+    return subprocess.Popen(
+        [sys.executable, "-m", "fer_helpers", "train", "baseline", *SMALL, f"--output={folder}",
+         *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(folder, *more):
+    process = start(folder, *more)
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, output, errors
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    code, output, errors = finish(folder)
+    assert code == 0, errors
+    assert output.count("Epoch ") == 6
+    return load_run(folder / "baseline_seed0.npz")
+
+
+def test_a_run_says_what_it_is(whole):
+    assert whole.settings["model"] == "baseline"
+    assert whole.settings["learning_rate"] == 1e-3
+    assert whole.settings["augmentation"] == {"horizontal_flip": True}
+    assert whole.settings["dropout"] == [0.25]
+    assert whole.settings["patience"] is None
+    assert whole.about["dataset"] == "fixture"
+    assert len(whole.labels) == 72
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_numbers(whole, tmp_path):
+    seed = random.randrange(10**6)
+    moments = random.Random(seed)
+    checkpoint = tmp_path / "baseline_seed0.checkpoint"
+    for kill in range(3):
+        if kill and not checkpoint.exists():
+            break  # a fast machine got to the end before the signal
+        process = start(tmp_path)
+        # Wait for the first sign of progress, then for a random moment of an epoch or a write.
+        line = process.stdout.readline()
+        assert line.startswith("Epoch" if kill == 0 else "Going on after epoch"), (line, seed)
+        time.sleep(moments.uniform(0, 2))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL or kill, seed
+    if checkpoint.exists():
+        code, output, errors = finish(tmp_path)
+        assert code == 0, (errors, seed)
+        assert "Going on after epoch" in output
+    resumed = load_run(tmp_path / "baseline_seed0.npz")
+    seconds = ["seconds", "cpu_seconds"]
+    pd.testing.assert_frame_equal(resumed.history.drop(columns=seconds),
+                                  whole.history.drop(columns=seconds), check_exact=True)
+    np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
+    assert [path.name for path in tmp_path.iterdir()] == ["baseline_seed0.npz"]
+
+
+def test_a_finished_run_is_not_overwritten(tmp_path):
+    (tmp_path / "baseline_seed0.npz").write_bytes(b"mine")
+    code, _, errors = finish(tmp_path)
+    assert code == 1
+    assert "is there already. Move it away" in errors
+    assert (tmp_path / "baseline_seed0.npz").read_bytes() == b"mine"
+
+
+def test_a_wrong_dataset_is_one_line_and_no_traceback(tmp_path):
+    code, _, errors = finish(tmp_path, f"--data={tmp_path / 'nowhere'}")
+    assert code == 1
+    assert errors.splitlines()[-1].startswith("No dataset folder at")
+    assert "Traceback" not in errors
+
+
+def test_control_c_says_how_to_go_on(tmp_path):
+    process = start(tmp_path)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Call it again to go on" in errors
