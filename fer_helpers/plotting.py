@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from fer_helpers.emotions import COURSE
 from fer_helpers.runs import write_whole
@@ -152,7 +152,16 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
         axis.grid(alpha=0.3)
     axes[0].axhline(chance, color="0.5", ls="--", lw=1, label=f"guessing ({chance:.0%})")
     axes[0].set_ylim(0, 1)
-    axes[1].set_ylim(bottom=0)
+    losses = history[["loss", "val_loss"]].to_numpy()
+    if losses.max() > 4 * losses.min() > 0:
+        # The first epochs can cost ten times the last ones; a log scale shows both.
+        axes[1].set_yscale("log")
+        axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[1].yaxis.set_major_formatter("{x:g}")
+        axes[1].yaxis.set_minor_formatter(NullFormatter())
+        axes[1].set_ylabel("loss (log scale)")
+    else:
+        axes[1].set_ylim(bottom=0)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
