@@ -13,6 +13,12 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 
+# JupyterLab would otherwise ask the network for news and newer versions.
+NEWS := @jupyterlab/apputils-extension:announcements
+
+# Pages that load nothing from the network.
+OFFLINE := $(foreach url,mathjax_url require_js_url jquery_url mermaid_js_url,--HTMLExporter.$(url)=)
+
 .PHONY: setup check notebooks lab test refresh lock clean help
 
 help:  ## list the commands
@@ -26,17 +32,15 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	# JupyterLab would otherwise ask the network for news and newer versions.
-	$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
+	@$(BIN)/jupyter labextension disable --level=sys_prefix $(NEWS) >/dev/null
 	@touch $@
-	@$(BIN)/python -m fer_helpers check || echo "The environment is made. See the line with [FAIL] above."
 
 check: setup  ## say what is ready and what is missing
 	$(BIN)/python -m fer_helpers check
 
 notebooks: setup  ## run the notebooks top to bottom; the pages are in build/
 	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir build $(NOTEBOOKS)
-	$(BIN)/jupyter nbconvert --to html $(NAMES:%=build/%.ipynb)
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to html $(OFFLINE) $(NAMES:%=build/%.ipynb)
 	@echo "Executed copies and pages: $(NAMES:%=build/%.html)"
 
 lab: setup  ## open JupyterLab on the first notebook

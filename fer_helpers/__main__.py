@@ -15,12 +15,10 @@ def train(arguments: argparse.Namespace) -> bool:
     from fer_helpers import training
 
     if arguments.data:
-        os.environ["FER_DATA"] = str(arguments.data)
+        os.environ["FER_DATA"] = str(arguments.data.absolute())
     dataset = ds.find_dataset()
     folder = arguments.output or COURSE / "runs" / dataset.name
     save_to = folder / f"{arguments.model}_seed{arguments.seed}.npz"
-    if save_to.exists():
-        raise CourseError(f"{save_to} is there already. Move it away to train again.")
     per_class = {"train": arguments.train_per_class, "test": arguments.test_per_class}
     kept = ds.balance(ds.index_images(dataset), per_class)
     sets = (ds.load_images(dataset, kept[kept["split"] == split]) for split in ds.SPLITS)
@@ -28,13 +26,19 @@ def train(arguments: argparse.Namespace) -> bool:
     build, differences = training.EXPERIMENTS[arguments.model]
     settings = training.Settings(epochs=arguments.epochs, batch_size=arguments.batch_size,
                                  seed=arguments.seed, **differences)
-    training.fresh_start(settings.seed)
     about = {"dataset": dataset.name, "fingerprint": ds.fingerprint(kept)}
-    run = training.train(build(), *sets, settings, about=about, save_to=save_to,
+    run = training.train(build, *sets, settings, about=about, save_to=save_to,
                          log=lambda line: print(line, flush=True))
     print(f"Test accuracy {run.accuracy:.2%} with the weights of epoch {run.about['kept_epoch']}")
-    print(f"Saved as {save_to}")
+    print(f"It is in {save_to}")
     return True
+
+
+def count(text: str) -> int:
+    """Read a number of at least one."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
 
 
 def main() -> int:
@@ -50,11 +54,12 @@ def main() -> int:
     one.set_defaults(run=train)
     one.add_argument("model", choices=["baseline", "final", "ablation"])
     one.add_argument("--data", type=Path, help="dataset folder; otherwise as in the notebooks")
-    one.add_argument("--seed", type=int, default=0, help="of weights, order, augmentation, dropout")
-    one.add_argument("--epochs", type=int, default=20, help="at most")
-    one.add_argument("--batch-size", type=int, default=64, help="images a step")
-    one.add_argument("--train-per-class", type=int, default=2999, help="images kept of each class")
-    one.add_argument("--test-per-class", type=int, default=599, help="images kept of each class")
+    one.add_argument("--seed", type=int, choices=range(1000), metavar="0..999", default=0,
+                     help="of weights, order of images, augmentation and dropout")
+    one.add_argument("--epochs", type=count, default=20, help="at most")
+    one.add_argument("--batch-size", type=count, default=64, help="images a step")
+    one.add_argument("--train-per-class", type=count, default=2999, help="of each class, kept")
+    one.add_argument("--test-per-class", type=count, default=599, help="of each class, kept")
     one.add_argument("--output", type=Path, help="folder of the run; otherwise runs/<dataset>")
     arguments = parser.parse_args()
     try:

@@ -1,11 +1,10 @@
-"""Check that everything the course needs is there. Uses the standard library until proven."""
+"""Check that everything the course needs is there. Imports nothing but the standard library."""
 
 import os
 import re
 import sys
 import tomllib
 from importlib import metadata
-from pathlib import Path
 
 from fer_helpers.emotions import COURSE
 
@@ -52,8 +51,8 @@ def _dataset():
 
 
 def _figures():
-    folder = Path(os.environ.get("FER_FIGURES", COURSE / "figures"))
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    folder = COURSE / os.environ.get("FER_FIGURES", "figures")
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     if existing.is_dir() and os.access(existing, os.W_OK):
         return True, "figures can be saved"
     return False, f"{folder} cannot be written to: change its permissions, or set FER_FIGURES"

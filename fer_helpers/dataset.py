@@ -61,6 +61,8 @@ class Dataset:
 def find_dataset() -> Dataset:
     """Return the dataset to use: ``FER_DATA`` if set, else ``data/fer2013/``, else the fixture.
 
+    A relative ``FER_DATA`` counts from the course's folder.
+
     Raises
     ------
     DatasetError
@@ -69,7 +71,8 @@ def find_dataset() -> Dataset:
     """
     chosen = os.environ.get("FER_DATA")
     if chosen:
-        root = Path(chosen).expanduser().resolve()
+        # A notebook's folder is notebooks/: count from the course's folder instead.
+        root = (COURSE / Path(chosen).expanduser()).resolve()
     else:
         root = FER2013 if FER2013.is_dir() else FIXTURE
     if not root.is_dir():
@@ -89,7 +92,8 @@ def _image_files(root: Path, split: str) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise DatasetError(
             f"{root} has no folder {split}/. A dataset holds train/<emotion>/ and "
-            "test/<emotion>/: check that FER_DATA points at the folder above them."
+            "test/<emotion>/: unpack it directly into this folder, or point FER_DATA at the folder "
+            "that holds them."
         )
     classes = {f.name.casefold(): f for f in folder.iterdir()
                if f.is_dir() and not f.name.startswith(".")}
@@ -192,8 +196,8 @@ def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) ->
             if len(images) < count:
                 raise DatasetError(
                     f"{split}/{emotion} holds {len(images)} images, fewer than the {count} asked "
-                    f"for. Lower per_class['{split}'] in the settings cell, or use the whole "
-                    "dataset."
+                    f"for. Ask for fewer (per_class in the settings cell, --{split}-per-class on "
+                    "the command line), or use the whole dataset."
                 )
             kept.append(images.sort_values("path").sample(count, random_state=seed))
     return pd.concat(kept).sort_index()

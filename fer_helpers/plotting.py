@@ -2,7 +2,6 @@
 
 import io
 import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +28,8 @@ plt.rcParams.update({
 def save_figure(figure: Figure, name: str, dataset: str) -> str:
     """Write the dataset's name under the picture; save it as ``figures/<dataset>/<name>.png``.
 
-    ``FER_FIGURES`` names another folder than ``figures``. Returns the path below it.
+    ``FER_FIGURES`` names another folder than ``figures``; a relative one counts from the course's
+    folder. Returns the path below it.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def save_figure(figure: Figure, name: str, dataset: str) -> str:
         If the folder cannot be written to.
     """
     figure.text(0.995, 0.0, f"dataset: {dataset}", ha="right", va="top", fontsize=8, color="0.4")
-    folder = Path(os.environ.get("FER_FIGURES", COURSE / "figures"))
+    folder = COURSE / os.environ.get("FER_FIGURES", "figures")
     buffer = io.BytesIO()
     # Without the software's version in the file, the same picture is the same bytes.
     figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})

@@ -18,7 +18,7 @@ from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.dataset import Examples
 from fer_helpers.emotions import CourseError
 from fer_helpers.keras_quietly import keras
-from fer_helpers.runs import Run, save_run, write_whole
+from fer_helpers.runs import Run, load_run, save_run, write_whole
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,18 @@ def fresh_start(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def train(network, train_set: Examples, test_set: Examples, settings: Settings, *,
+def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
           about: dict | None = None, save_to: Path | None = None, log=print) -> Run:
-    """Train a network, one printed line an epoch, and predict the test images.
+    """Build a network from the seed, train it, one printed line an epoch, and predict the test set.
 
     As in the report, the *test* images are the validation data: early stopping looks at them.
     The best weights are restored if ``patience`` is set, whether training stopped early or not.
 
     Parameters
     ----------
-    network
-        From :mod:`fer_helpers.models`; it is trained in place.
+    build
+        A function without arguments that returns an untrained network, such as
+        :func:`fer_helpers.models.build_final`. It is called after :func:`fresh_start`.
     train_set, test_set
         From :func:`fer_helpers.dataset.load_images`.
     settings
@@ -70,24 +71,29 @@ def train(network, train_set: Examples, test_set: Examples, settings: Settings, 
     about
         What to record beside the versions, the dataset's name and fingerprint for example.
     save_to
-        A file for the run, ending in ``.npz``. The state after each epoch goes into a checkpoint
-        beside it. If that is there at the start, training goes on from it, and ends with the
-        numbers of an uninterrupted training. It is removed once the run is saved.
+        A file for the run, ending in ``.npz``. If it is there already, it is returned. The state
+        after each epoch goes into a checkpoint beside it. If that is there at the start, training
+        goes on from it, and ends with the numbers of an uninterrupted training. The checkpoint is
+        removed once the run is saved.
     log
         Takes the line of each epoch.
 
     Raises
     ------
     CourseError
-        If there are fewer training images than one batch, the checkpoint belongs to other
-        settings, or it cannot be read or written.
+        If there is no epoch to train, there are fewer training images than one batch, or the file
+        or its checkpoint belongs to other settings or cannot be read or written.
     """
+    if settings.epochs < 1:
+        raise CourseError(f"{settings.epochs} epochs train nothing. Ask for at least one.")
     steps = len(train_set.labels) // settings.batch_size
     if steps == 0:
         raise CourseError(
             f"{len(train_set.labels)} training images do not fill one batch of "
-            f"{settings.batch_size}. Lower batch_size in the settings cell."
+            f"{settings.batch_size}. Ask for a smaller batch_size, or for more images."
         )
+    fresh_start(settings.seed)
+    network = build()
     model = models.with_preprocessing(network, settings.augmentation, settings.seed)
     model.compile(
         optimizer=keras.optimizers.Adam(settings.learning_rate),
@@ -101,7 +107,7 @@ def train(network, train_set: Examples, test_set: Examples, settings: Settings, 
     # Keras's own early stopping decides. It is called by hand, so that a checkpoint can hold it.
     stopper = keras.callbacks.EarlyStopping(
         monitor="val_loss", patience=settings.patience or settings.epochs,
-        restore_best_weights=True,
+        restore_best_weights=settings.patience is not None,
     )
     stopper.set_model(model)
     stopper.on_train_begin()
@@ -109,6 +115,15 @@ def train(network, train_set: Examples, test_set: Examples, settings: Settings, 
     dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     label = {"model": network.name, "dropout": dropout, **asdict(settings)}
     about = {**(about or {}), **_environment()}
+    if save_to and Path(save_to).exists():
+        run = load_run(save_to)
+        if run.settings != label or not about.items() <= run.about.items():
+            raise CourseError(
+                f"{save_to} holds a run with other settings, data or versions. Move it away to "
+                "train again."
+            )
+        log(f"Read the finished run {Path(save_to).name}; move it away to train again")
+        return run
     history = []
     checkpoint = Path(save_to).with_suffix(".checkpoint") if save_to else None
     if checkpoint and checkpoint.exists():
@@ -140,13 +155,13 @@ def train(network, train_set: Examples, test_set: Examples, settings: Settings, 
             _save(checkpoint, model, stopper, {**label, **about}, history)
         log(_epoch_line(history, settings.epochs))
 
-    best = stopper.best_epoch if settings.patience else len(history) - 1
-    if settings.patience:
+    kept = stopper.best_epoch if stopper.restore_best_weights else len(history) - 1
+    if stopper.restore_best_weights:
         model.set_weights(stopper.best_weights)
     probabilities = model.predict(test_set.images, batch_size=settings.batch_size, verbose=0)
     frame = pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))
     run = Run(label, frame, probabilities.astype(np.float32), test_set.labels, test_set.ids,
-              {**about, "kept_epoch": best + 1})
+              {**about, "kept_epoch": kept + 1})
     if save_to:
         save_run(run, save_to)
         checkpoint.unlink()
@@ -196,7 +211,7 @@ def _epoch_line(history: list[dict], epochs: int) -> str:
 def _save(path: Path, model, stopper, label: dict, history: list[dict]) -> None:
     """Write the state after an epoch: weights, optimizer, early stopping, history."""
     arrays = {f"state_{i}": np.asarray(v) for i, v in enumerate(_state(model))}
-    arrays |= {f"best_{i}": weights for i, weights in enumerate(stopper.best_weights)}
+    arrays |= {f"best_{i}": weights for i, weights in enumerate(stopper.best_weights or [])}
     text = json.dumps({
         "label": label, "history": history, "stop": model.stop_training,
         "stopper": {name: float(getattr(stopper, name)) for name in _STOPPER},
@@ -222,7 +237,8 @@ def _restore(path: Path, model, stopper, label: dict) -> list[dict]:
             if text["label"] != json.loads(json.dumps(label)):
                 raise ValueError("it belongs to other settings, data or versions")
             state = [file[f"state_{i}"] for i in range(len(_state(model)))]
-            best = [file[f"best_{i}"] for i in range(len(model.weights))]
+            if stopper.restore_best_weights:
+                stopper.best_weights = [file[f"best_{i}"] for i in range(len(model.weights))]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CourseError(
             f"{path} cannot be continued: {error}. Delete it to start this training again."
@@ -231,6 +247,5 @@ def _restore(path: Path, model, stopper, label: dict) -> list[dict]:
         variable.assign(value)
     for name, value in text["stopper"].items():
         setattr(stopper, name, value if name == "best" else int(value))
-    stopper.best_weights = best
     model.stop_training = text["stop"]
     return text["history"]

@@ -73,12 +73,21 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(whole, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["baseline_seed0.npz"]
 
 
-def test_a_finished_run_is_not_overwritten(tmp_path):
+def test_something_else_under_the_runs_name_is_not_overwritten(tmp_path):
     (tmp_path / "baseline_seed0.npz").write_bytes(b"mine")
     code, _, errors = finish(tmp_path)
     assert code == 1
-    assert "is there already. Move it away" in errors
+    assert "is not a complete run" in errors
     assert (tmp_path / "baseline_seed0.npz").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("option", ["--epochs=0", "--batch-size=0", "--train-per-class=-3",
+                                    "--test-per-class=x", "--seed=-1"])
+def test_impossible_numbers(tmp_path, option):
+    code, _, errors = finish(tmp_path, option)
+    assert code == 2
+    assert f"argument {option.split('=')[0]}: invalid" in errors
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_dataset_is_one_line_and_no_traceback(tmp_path):

@@ -38,6 +38,12 @@ def test_fer2013_is_known_by_its_counts(monkeypatch, copy):
     assert ds.find_dataset().name == "fer2013"
 
 
+def test_a_relative_path_counts_from_the_course(monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_DATA", "data/fixture")
+    monkeypatch.chdir(tmp_path)
+    assert ds.find_dataset().is_fixture
+
+
 def test_no_dataset(monkeypatch, tmp_path):
     monkeypatch.setenv("FER_DATA", str(tmp_path / "missing"))
     with pytest.raises(ds.DatasetError, match=r"No dataset folder at .*missing.*FER_DATA"):

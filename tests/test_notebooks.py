@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from fer_helpers.emotions import COURSE
+from fer_helpers.training import EXPERIMENTS, Settings
 
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("*.ipynb"))
 NAMES = ["01_data_audit", "02_augmentation_preview", "03_baseline_two_conv", "04_final_model",
@@ -96,6 +98,19 @@ def test_cells_are_short(notebook):
     lengths = [len(cell.source.splitlines()) for cell in code_cells(notebook)]
     assert max(lengths) <= 15
     assert np.median(lengths) <= 6
+
+
+@pytest.mark.parametrize(("name", "model"), [
+    ("03_baseline_two_conv", "baseline"), ("04_final_model", "final"),
+    ("05_ablation_512", "ablation")])
+def test_notebook_and_command_line_train_with_the_same_settings(name, model):
+    cells = code_cells(COURSE / "notebooks" / f"{name}.ipynb")
+    source = next(cell.source for cell in cells if "find_dataset()" in cell.source)
+    names = {"find_dataset": lambda: SimpleNamespace(is_fixture=False), "Settings": Settings,
+             "banner": lambda dataset: None}
+    exec(source, names)
+    assert names["settings"] == Settings(**EXPERIMENTS[model][1])
+    assert names["per_class"] == {"train": 2999, "test": 599}
 
 
 def test_begins_with_a_question_and_ends_with_questions(notebook):

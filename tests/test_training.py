@@ -8,7 +8,7 @@ from fer_helpers.emotions import CourseError
 from fer_helpers.evaluation import accuracy_and_loss
 from fer_helpers.keras_quietly import keras
 from fer_helpers.runs import load_run
-from fer_helpers.training import Settings, fresh_start
+from fer_helpers.training import Settings
 
 SECONDS = ["seconds", "cpu_seconds"]
 
@@ -24,8 +24,7 @@ def tiny_network():
 
 
 def train_tiny(sets, settings, **more):
-    fresh_start(settings.seed)
-    return training.train(tiny_network(), *sets, settings, **{"log": lambda line: None} | more)
+    return training.train(tiny_network, *sets, settings, **{"log": lambda line: None} | more)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +54,9 @@ def test_the_defaults_are_the_reports():
 
 
 def test_the_baseline_learns_the_fixture(fixture_sets):
-    fresh_start(0)
     settings = Settings(epochs=12, batch_size=4, learning_rate=3e-4, patience=None,
                         augmentation={"horizontal_flip": True})
-    run = training.train(models.build_baseline(0.25), *fixture_sets, settings)
+    run = training.train(models.build_baseline, *fixture_sets, settings)
     assert run.accuracy > 0.5, "guessing is 0.17"
     assert len(run.history) == 12
     assert run.settings["model"] == "baseline"
@@ -145,10 +143,7 @@ def test_a_stopped_training_goes_on_with_the_same_numbers(
     with pytest.raises(Interrupted):
         train_tiny(misleading_sets, settings, save_to=save_to, log=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["run.checkpoint"]
-    # Another start: the checkpoint must bring everything, initial weights included.
-    fresh_start(99)
-    resumed = training.train(tiny_network(), *misleading_sets, settings, save_to=save_to,
-                             log=lines.append)
+    resumed = train_tiny(misleading_sets, settings, save_to=save_to, log=lines.append)
     assert f"after epoch {after}" in lines[after]
     pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
     np.testing.assert_array_equal(whole.probabilities, resumed.probabilities)
@@ -173,7 +168,27 @@ def test_a_checkpoint_of_other_settings_is_refused(fixture_sets, tmp_path):
         train_tiny(fixture_sets, Settings(epochs=3), save_to=save_to)
 
 
+def test_a_finished_run_is_read_and_not_repeated(fixture_sets, tmp_path):
+    save_to = tmp_path / "run.npz"
+    first = train_tiny(fixture_sets, Settings(epochs=1), save_to=save_to)
+    written = save_to.read_bytes()
+    lines = []
+    second = train_tiny(fixture_sets, Settings(epochs=1), save_to=save_to, log=lines.append)
+    assert lines == ["Read the finished run run.npz; move it away to train again"]
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+    with pytest.raises(CourseError, match=r"run.npz holds a run with other settings.*Move it"):
+        train_tiny(fixture_sets, Settings(epochs=2), save_to=save_to)
+    with pytest.raises(CourseError, match=r"run.npz holds a run with other settings.*Move it"):
+        train_tiny(fixture_sets, Settings(epochs=1), save_to=save_to, about={"fingerprint": "x"})
+    assert save_to.read_bytes() == written
+
+
+def test_no_epochs(fixture_sets):
+    with pytest.raises(CourseError, match="0 epochs train nothing"):
+        train_tiny(fixture_sets, Settings(epochs=0))
+
+
 def test_fewer_images_than_a_batch(fixture_sets):
     few = Examples(*(part[:10] for part in fixture_sets[0]))
-    with pytest.raises(CourseError, match=r"10 training images do not fill one batch.*Lower"):
+    with pytest.raises(CourseError, match=r"10 training images do not fill.*a smaller batch_size"):
         train_tiny((few, fixture_sets[1]), Settings())
