@@ -148,7 +148,8 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
         if kept_epoch:
             axis.axvline(kept_epoch, color="0.5", ls=":", label=f"weights kept: epoch {kept_epoch}")
         axis.set(xlabel="epoch", ylabel=name)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlim(0.5, len(history) + 0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
     axes[0].axhline(chance, color="0.5", ls="--", lw=1, label=f"guessing ({chance:.0%})")
     axes[0].set_ylim(0, 1)
