@@ -86,24 +86,14 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
     """
     if settings.epochs < 1:
         raise CourseError(f"{settings.epochs} epochs train nothing. Ask for at least one.")
-    steps = len(train_set.labels) // settings.batch_size
-    if steps == 0:
+    if len(train_set.labels) < settings.batch_size:
         raise CourseError(
             f"{len(train_set.labels)} training images do not fill one batch of "
             f"{settings.batch_size}. Ask for a smaller batch_size, or for more images."
         )
     fresh_start(settings.seed)
     network = build()
-    model = models.with_preprocessing(network, settings.augmentation, settings.seed)
-    model.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
-        # Categorical cross-entropy, for labels that are positions and not one-hot vectors.
-        loss="sparse_categorical_crossentropy",
-        # Loss is cross-entropy plus L2 penalty: the metric shows the first alone.
-        metrics=["accuracy",
-                 keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy")],
-    )
-    model.optimizer.build(model.trainable_variables)
+    model = _compiled(network, settings)
     # Keras's own early stopping decides. It is called by hand, so that a checkpoint can hold it.
     stopper = keras.callbacks.EarlyStopping(
         monitor="val_loss", patience=settings.patience or settings.epochs,
@@ -115,56 +105,84 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
     dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     label = {"model": network.name, "dropout": dropout, **asdict(settings)}
     about = {**(about or {}), **_environment()}
-    if save_to and Path(save_to).exists():
-        run = load_run(save_to)
-        if run.settings != label or not about.items() <= run.about.items():
-            raise CourseError(
-                f"{save_to} holds a run with other settings, data or versions. Move it away to "
-                "train again."
-            )
-        log(f"Read the finished run {Path(save_to).name}; move it away to train again")
-        return run
-    history = []
-    checkpoint = Path(save_to).with_suffix(".checkpoint") if save_to else None
-    if checkpoint and checkpoint.exists():
-        history = _restore(checkpoint, model, stopper, {**label, **about})
-        log(f"Going on after epoch {len(history)} from {checkpoint.name}")
+    history, checkpoint = [], None
+    if save_to:
+        checkpoint = Path(save_to).with_suffix(".checkpoint")
+        if Path(save_to).exists():
+            run = _finished(save_to, label, about)
+            log(f"Read the finished run {Path(save_to).name}; move it away to train again")
+            return run
+        if checkpoint.exists():
+            history = _restore(checkpoint, model, stopper, label | about)
+            log(f"Going on after epoch {len(history)} from {checkpoint.name}")
 
-    for epoch in range(len(history), settings.epochs):
-        if model.stop_training:
-            break
-        started, cpu_started = time.perf_counter(), time.process_time()
-        order = _reseed(model, settings.seed, epoch, len(train_set.labels))
-        order = order[:steps * settings.batch_size]  # the report drops the last, short batch too
-        fitted = model.fit(
-            train_set.images[order], train_set.labels[order], batch_size=settings.batch_size,
-            shuffle=False, verbose=0,
-        )
-        tested = model.evaluate(
-            test_set.images, test_set.labels, batch_size=settings.batch_size, verbose=0,
-            return_dict=True,
-        )
-        row = {name: values[-1] for name, values in fitted.history.items()}
-        row |= {f"val_{name}": value for name, value in tested.items()}
-        model.stop_training = False  # fit has its own idea of it
-        stopper.on_epoch_end(epoch, row)
-        row["seconds"] = time.perf_counter() - started
-        row["cpu_seconds"] = time.process_time() - cpu_started
+    while len(history) < settings.epochs and not model.stop_training:
+        row = _one_epoch(model, train_set, test_set, settings, epoch=len(history))
+        stopper.on_epoch_end(len(history), row)
         history.append(row)
         if checkpoint:
-            _save(checkpoint, model, stopper, {**label, **about}, history)
+            _save(checkpoint, model, stopper, label | about, history)
         log(_epoch_line(history, settings.epochs))
 
-    kept = stopper.best_epoch if stopper.restore_best_weights else len(history) - 1
+    kept = len(history)
     if stopper.restore_best_weights:
         model.set_weights(stopper.best_weights)
-    probabilities = model.predict(test_set.images, batch_size=settings.batch_size, verbose=0)
-    frame = pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))
-    run = Run(label, frame, probabilities.astype(np.float32), test_set.labels, test_set.ids,
-              {**about, "kept_epoch": kept + 1})
+        kept = stopper.best_epoch + 1
+    run = Run(
+        settings=label,
+        history=pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch")),
+        probabilities=model.predict(test_set.images, batch_size=settings.batch_size, verbose=0),
+        labels=test_set.labels,
+        ids=test_set.ids,
+        about=about | {"kept_epoch": kept},
+    )
     if save_to:
         save_run(run, save_to)
         checkpoint.unlink()
+    return run
+
+
+def _compiled(network, settings: Settings):
+    """Put the preprocessing in front; choose optimizer, loss and metrics (report, Figure 5)."""
+    model = models.with_preprocessing(network, settings.augmentation, settings.seed)
+    model.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        # Categorical cross-entropy, for labels that are positions and not one-hot vectors.
+        loss="sparse_categorical_crossentropy",
+        # The loss is cross-entropy plus L2 penalty: this metric shows the first alone.
+        metrics=["accuracy",
+                 keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy")],
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _one_epoch(model, train_set: Examples, test_set: Examples, settings: Settings,
+               epoch: int) -> dict:
+    """Train for one epoch and test; return a row of the history."""
+    started, cpu_started = time.perf_counter(), time.process_time()
+    _reseed(model, settings.seed, epoch)
+    order = np.random.default_rng([settings.seed, epoch]).permutation(len(train_set.labels))
+    # Like the report, leave out the images that do not fill a last batch.
+    order = order[:len(order) // settings.batch_size * settings.batch_size]
+    fitted = model.fit(train_set.images[order], train_set.labels[order], shuffle=False,
+                       batch_size=settings.batch_size, verbose=0)
+    tested = model.evaluate(test_set.images, test_set.labels, batch_size=settings.batch_size,
+                            verbose=0, return_dict=True)
+    row = {name: values[-1] for name, values in fitted.history.items()}
+    row |= {f"val_{name}": value for name, value in tested.items()}
+    return row | {"seconds": time.perf_counter() - started,
+                  "cpu_seconds": time.process_time() - cpu_started}
+
+
+def _finished(path: Path, label: dict, about: dict) -> Run:
+    """Read a run that is there already, if it is the one that was asked for."""
+    run = load_run(path)
+    if run.settings != label or not about.items() <= run.about.items():
+        raise CourseError(
+            f"{path} holds a run with other settings, data or versions. Move it away to train "
+            "again."
+        )
     return run
 
 
@@ -183,18 +201,16 @@ def _environment() -> dict:
     }
 
 
-def _reseed(model, seed: int, epoch: int, count: int) -> np.ndarray:
-    """Make epoch ``epoch`` depend on (seed, epoch) alone; return the order of the images.
+def _reseed(model, seed: int, epoch: int) -> None:
+    """Make augmentation and dropout of an epoch depend on (seed, epoch) alone.
 
-    Augmentation and dropout keep their random state in variables named ``seed_generator_state``.
-    With these set anew, an epoch is the same whether the epochs before it ran in this process
-    or in one that was killed.
+    They keep their random state in variables named ``seed_generator_state``. With these set anew,
+    an epoch is the same whether the ones before it ran in this process or in one that was killed.
     """
     states = [v for v in model.variables if v.name == "seed_generator_state"]
     draws = np.random.SeedSequence([seed, epoch]).generate_state(len(states))
     for state, draw in zip(states, draws, strict=True):
         state.assign(np.array([draw, 0], dtype="uint32"))
-    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def _epoch_line(history: list[dict], epochs: int) -> str:
