@@ -51,7 +51,8 @@ test: setup  ## style, unit tests, and every notebook again on the fixture
 	$(BIN)/python -m pytest
 
 refresh: setup  ## for maintainers: run the committed notebooks in place, on the fixture
-	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 
 lock: setup  ## for maintainers: choose versions anew and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv
