@@ -32,7 +32,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@$(BIN)/jupyter labextension disable --level=sys_prefix $(NEWS) >/dev/null
+	@$(BIN)/jupyter labextension disable --level=sys_prefix $(NEWS) >/dev/null 2>&1
 	@touch $@
 
 check: setup  ## say what is ready and what is missing
