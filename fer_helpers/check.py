@@ -1,4 +1,4 @@
-"""Check that everything the course needs is there. Imports nothing but the standard library."""
+"""Check that everything the course needs is there; runs before any package is installed."""
 
 import os
 import re

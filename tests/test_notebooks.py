@@ -1,7 +1,9 @@
 """Hygiene of the committed notebooks; nbval itself re-runs them and compares every output."""
 
+import ast
 import os
 import re
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,8 +66,6 @@ def test_names_no_paths_of_one_machine(notebook):
 
 def test_shows_output_where_its_source_asks_for_one(notebook):
     """A cell that ends in an expression, prints or saves a figure must have its output in."""
-    import ast
-
     for cell in code_cells(notebook):
         tree = ast.parse(cell.source)
         last = tree.body[-1]
@@ -140,7 +140,6 @@ def test_no_picture_of_fer2013_images_is_committed():
 
 
 def tracked(path):
-    import subprocess
     result = subprocess.run(["git", "ls-files", "--error-unmatch", path], cwd=COURSE,
                             capture_output=True)
     return result.returncode == 0
