@@ -40,7 +40,8 @@ check: setup  ## say what is ready and what is missing
 
 notebooks: setup  ## run the notebooks top to bottom; the pages are in build/
 	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir build $(NOTEBOOKS)
-	$(BIN)/jupyter nbconvert --log-level=ERROR --to html $(OFFLINE) $(NAMES:%=build/%.ipynb)
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to html --CoalesceStreamsPreprocessor.enabled=True \
+		$(OFFLINE) $(NAMES:%=build/%.ipynb)
 	@echo "Executed copies and pages: $(NAMES:%=build/%.html)"
 
 lab: setup  ## open JupyterLab on the first notebook
@@ -59,5 +60,5 @@ lock: setup  ## for maintainers: choose versions anew and write requirements.loc
 	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --upgrade \
 		--fork-strategy fewest --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
 
-clean:  ## remove the environment and the executed copies
-	rm -rf $(VENV) build
+clean:  ## remove the environment, the executed copies and the cache
+	rm -rf $(VENV) build .cache

@@ -6,10 +6,12 @@ from pathlib import Path
 
 COURSE = Path(__file__).resolve().parent
 
-# Tests run on the fixture, whatever the user has; their figures must not touch figures/.
+# Tests run on the fixture, whatever the user has; figures and cache go elsewhere.
 os.environ["FER_DATA"] = str(COURSE / "data" / "fixture")
 FIGURES = tempfile.TemporaryDirectory(prefix="fer_figures_")
 os.environ["FER_FIGURES"] = FIGURES.name
+CACHE = tempfile.TemporaryDirectory(prefix="fer_cache_")
+os.environ["FER_CACHE"] = CACHE.name
 
 
 def pytest_collectstart(collector):

@@ -17,7 +17,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 SEED = 2013
 SIZE = 48  # pixels of an image
@@ -49,6 +49,7 @@ PLANTED = {
     "train/sad/Training_00001005.jpg": "one constant grey",
     "test/fear/PrivateTest_00002005.jpg": "copy of train/fear/Training_00002007.jpg",
     "train/neutral/Training_00004009.jpg": "copy of train/sad/Training_00001011.jpg",
+    "test/surprise/PublicTest_00003004.jpg": "mirror of train/surprise/Training_00003026.jpg",
 }
 
 
@@ -147,6 +148,10 @@ def draw_fixture(folder: Path) -> None:
         if fault.startswith("copy of "):
             assert (folder / name).exists()
             shutil.copyfile(folder / fault.removeprefix("copy of "), folder / name)
+        if fault.startswith("mirror of "):  # and darker
+            with Image.open(folder / fault.removeprefix("mirror of ")) as image:
+                darker = ImageOps.mirror(image).point(lambda grey: grey * 4 // 5)
+            darker.save(folder / name, quality=92)
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}"
         for path in sorted(folder.rglob("*.jpg"))

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fer_helpers check`` and ``python -m fer_helpers train MODEL``."""
+"""The command line: ``python -m fer_helpers check``, ``audit`` or ``train MODEL``."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fer_helpers.check import check
-from fer_helpers.emotions import COURSE, CourseError
+from fer_helpers.emotions import COURSE, EMOTIONS, CourseError
 
 
 def train(arguments: argparse.Namespace) -> bool:
@@ -14,8 +14,6 @@ def train(arguments: argparse.Namespace) -> bool:
     from fer_helpers import dataset as ds
     from fer_helpers import training
 
-    if arguments.data:
-        os.environ["FER_DATA"] = str(arguments.data.absolute())
     dataset = ds.find_dataset()
     folder = arguments.output or COURSE / "runs" / dataset.name
     save_to = folder / f"{arguments.model}_seed{arguments.seed}.npz"
@@ -34,6 +32,40 @@ def train(arguments: argparse.Namespace) -> bool:
     return True
 
 
+def audit(arguments: argparse.Namespace) -> bool:
+    """Write what the audit finds in a dataset as three tables."""
+    import pandas as pd
+
+    from fer_helpers import audit as found
+    from fer_helpers import dataset as ds
+    from fer_helpers.files import write_whole
+
+    dataset = ds.find_dataset()
+    index = found.mark_copies(dataset, ds.index_images(dataset))
+    per_class = {"train": arguments.train_per_class, "test": arguments.test_per_class}
+    kept = ds.balance(index, per_class)
+    test = kept[kept["split"] == "test"].assign(copy_in_train=found.copies_in_train(kept))
+    many = test["group"].duplicated(keep=False) | (test["copy_in_train"] != "")
+    half = index["path"].str.extract("(Public|Private)Test", expand=False)
+    tables = {
+        "counts": ds.count_images(index),
+        "halves": ds.count_images(index.assign(split=half), half.dropna().unique()),
+        "light": index.groupby("emotion")[["brightness", "contrast"]].median().round(1)
+                      .reindex(EMOTIONS).rename_axis(None),
+        "faults": found.count_faults(index, dataset.faults),
+        "copies": pd.concat([found.count_copies(index), found.count_copies(kept)], axis=1,
+                            keys=["six classes", "balanced subset"]),
+        "test_copies": test.loc[many, ["path", "group", "copy_in_train"]].set_index("path"),
+    }
+    folder = arguments.output or COURSE / "runs" / dataset.name
+    for name, table in tables.items():
+        write_whole(folder / f"{dataset.name}_{name}.csv", table.to_csv().encode())
+        if name != "test_copies":
+            print(f"{table.to_string()}\n")
+    print(f"The tables are in {folder}")
+    return True
+
+
 def count(text: str) -> int:
     """Read a number of at least one."""
     if int(text) < 1:
@@ -46,22 +78,30 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m fer_helpers", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("check", help="say what is ready and what is missing")
-    one.set_defaults(run=lambda _: check())
-    one = commands.add_parser(
-        "train", help="make one full run; stopped at any moment, it goes on when called again",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    one.set_defaults(run=train)
+
+    def command(name: str, function, text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text,
+                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        one.set_defaults(run=function)
+        return one
+
+    command("check", lambda _: check(), "say what is ready and what is missing")
+    both = [command("audit", audit, "write tables of what is wrong with the images"),
+            command("train", train, "make one full run; stopped at any moment, it goes on when "
+                                    "called again")]
+    for one in both:
+        one.add_argument("--data", type=Path, help="folder, zip or CSV; otherwise as in notebooks")
+        one.add_argument("--train-per-class", type=count, default=2999, help="of each class, kept")
+        one.add_argument("--test-per-class", type=count, default=599, help="of each class, kept")
+        one.add_argument("--output", type=Path, help="folder; otherwise runs/<dataset>")
     one.add_argument("model", choices=["baseline", "final", "ablation"])
-    one.add_argument("--data", type=Path, help="dataset folder; otherwise as in the notebooks")
     one.add_argument("--seed", type=int, choices=range(1000), metavar="0..999", default=0,
                      help="of weights, order of images, augmentation and dropout")
     one.add_argument("--epochs", type=count, default=20, help="at most")
     one.add_argument("--batch-size", type=count, default=64, help="images a step")
-    one.add_argument("--train-per-class", type=count, default=2999, help="of each class, kept")
-    one.add_argument("--test-per-class", type=count, default=599, help="of each class, kept")
-    one.add_argument("--output", type=Path, help="folder of the run; otherwise runs/<dataset>")
     arguments = parser.parse_args()
+    if getattr(arguments, "data", None):
+        os.environ["FER_DATA"] = str(arguments.data.absolute())
     try:
         return 0 if arguments.run(arguments) else 1
     except CourseError as error:

@@ -44,10 +44,11 @@ def _dataset():
     try:
         from fer_helpers.dataset import find_dataset
         dataset = find_dataset()
+        name = dataset.name
     except Exception as error:  # whatever it is, the reader should see it as one line
         return False, f"dataset: {error}"
     hint = " (data/README.md tells how to get FER-2013)" if dataset.is_fixture else ""
-    return True, f"dataset: {dataset.name}{hint}"
+    return True, f"dataset: {name}, {len(dataset.pixels):,} images{hint}"
 
 
 def _figures():

@@ -1,12 +1,14 @@
 """Find a dataset, index its images, balance the classes, load the pixels.
 
-A dataset is a folder in Kaggle's layout: ``train/<emotion>/*.jpg`` and ``test/<emotion>/*.jpg``.
-Nothing here ever writes into it.
+Every image is opened once. What was seen is kept in memory and in a cache (see
+:func:`fer_helpers.files.cached`), which is read anew as soon as a file of the dataset changes.
+Nothing here ever writes into the dataset.
 """
 
 import functools
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,16 +16,20 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image
+from PIL import __version__ as pillow_version
+from tqdm import tqdm
 
-from fer_helpers.emotions import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, CourseError
+from fer_helpers import sources
+from fer_helpers.emotions import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS
+from fer_helpers.files import cached
+from fer_helpers.sources import DatasetError
 
 FIXTURE = COURSE / "data" / "fixture"
-FER2013 = COURSE / "data" / "fer2013"
+# Where a user may put FER-2013, in any of its forms; the first one that is there is used.
+FER2013 = [COURSE / "data" / name
+           for name in ("fer2013", "fer2013.zip", "archive.zip", "fer2013.csv")]
 FER2013_COUNTS = {"train": 28_709, "test": 7_178}  # Kaggle's msambare/fer2013
-
-
-class DatasetError(CourseError):
-    """The dataset cannot be used as it is; the message names the file and the remedy."""
+CLASSES = EMOTIONS + LEFT_OUT
 
 
 class Examples(NamedTuple):
@@ -36,7 +42,7 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder of images in Kaggle's layout."""
+    """A folder or zip in Kaggle's layout, or the competition's CSV file."""
 
     root: Path
 
@@ -47,121 +53,159 @@ class Dataset:
 
     @functools.cached_property
     def name(self) -> str:
-        """``fixture``, ``fer2013`` (known by its counts), or ``custom-<folder>``.
+        """``fixture``, ``fer2013`` (known by its counts), or ``custom-<name>``.
 
         It labels every figure and table, and names the folder that figures are saved in.
         """
         if self.is_fixture:
             return "fixture"
-        counts = {split: sum(len(files) for files in _image_files(self.root, split).values())
-                  for split in SPLITS}
-        return "fer2013" if counts == FER2013_COUNTS else f"custom-{self.root.name}"
+        counts = dict(zip(*np.unique(self._seen["split"], return_counts=True), strict=True))
+        return "fer2013" if counts == FER2013_COUNTS else f"custom-{self.root.stem}"
+
+    @property
+    def faults(self) -> pd.DataFrame:
+        """The files that cannot be used: columns ``path`` and ``fault``, which says why."""
+        return pd.DataFrame({"path": self._seen["fault_path"], "fault": self._seen["fault"]},
+                            dtype=str)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """All images, in the order of :func:`index_images`: uint8 [n, 48, 48]."""
+        return self._seen["pixels"]
+
+    def cached(self, what: str, compute) -> dict[str, np.ndarray]:
+        """Keep arrays that depend on the dataset alone, until a file of it changes."""
+        place = hashlib.blake2b(os.fsencode(self.root), digest_size=4).hexdigest()
+        return cached(f"{self.root.stem}-{place}-{what}", self._stamp, compute)
+
+    @functools.cached_property
+    def _stamp(self) -> str:
+        text = f"{CACHE_FORMAT} {pillow_version}\n{sources.stamp(self.root)}"
+        return hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
+
+    @functools.cached_property
+    def _seen(self) -> dict[str, np.ndarray]:
+        seen = self.cached("images", functools.partial(_read_all, self.root))
+        if len(seen["fault"]):
+            warnings.warn(
+                f"{len(seen['fault']):,} files of {self.root} are left out; the first is "
+                f"{seen['fault_path'][0]} ({seen['fault'][0]}). Notebook 1 lists them.",
+                stacklevel=2)
+        return seen
+
+
+COLUMNS = ("split", "emotion", "path", "width", "height", "mode", "digest", "brightness",
+           "contrast", "flat")
+CACHE_FORMAT = 1  # another number makes every cache invalid
 
 
 def find_dataset() -> Dataset:
-    """Return the dataset to use: ``FER_DATA`` if set, else ``data/fer2013/``, else the fixture.
+    """Return the dataset to use: ``FER_DATA`` if set, else FER-2013 in ``data/``, else the fixture.
 
-    A relative ``FER_DATA`` counts from the course's folder.
+    ``FER_DATA`` is a folder that holds ``train`` and ``test``, a zip of it, or ``fer2013.csv``. A
+    relative one counts from the course's folder.
 
     Raises
     ------
     DatasetError
-        If ``FER_DATA`` does not point to a folder with ``train`` and ``test`` in it, or if a
-        class folder is missing or empty.
+        If ``FER_DATA`` points to nothing.
     """
     chosen = os.environ.get("FER_DATA")
     if chosen:
         # A notebook's folder is notebooks/: count from the course's folder instead.
         root = (COURSE / Path(chosen).expanduser()).resolve()
     else:
-        root = FER2013 if FER2013.is_dir() else FIXTURE
-    if not root.is_dir():
+        root = next((place for place in FER2013 if place.exists()), FIXTURE)
+    if not root.exists():
         raise DatasetError(
-            f"No dataset folder at {root}. Set FER_DATA to the unpacked folder that holds train/ "
-            "and test/, or unset it to use the bundled fixture. data/README.md tells how to get "
-            "FER-2013."
+            f"No dataset at {root}. Set FER_DATA to the folder that holds train/ and test/, to "
+            "Kaggle's archive.zip or to fer2013.csv, or unset it to use the bundled fixture. "
+            "data/README.md tells how to get FER-2013."
         )
-    for split in SPLITS:
-        _image_files(root, split)
     return Dataset(root)
 
 
-def _image_files(root: Path, split: str) -> dict[str, list[Path]]:
-    """Return the files of each class of one split, sorted by name. Hidden files do not count."""
-    folder = root / split
-    if not folder.is_dir():
-        raise DatasetError(
-            f"{root} has no folder {split}/. A dataset holds train/<emotion>/ and "
-            "test/<emotion>/: unpack it directly into this folder, or point FER_DATA at the folder "
-            "that holds them."
-        )
-    classes = {f.name.casefold(): f for f in folder.iterdir()
-               if f.is_dir() and not f.name.startswith(".")}
-    known = EMOTIONS + LEFT_OUT
-    for name in EMOTIONS:
-        if name not in classes:
-            raise DatasetError(
-                f"{folder} has no class folder {name}/. Unpack the dataset again, or add the "
-                f"folder. The classes are {', '.join(EMOTIONS)}."
-            )
-    for name in sorted(set(classes) - set(known)):
-        raise DatasetError(
-            f"{classes[name]} is not a class of this course. Move it out of the dataset. "
-            f"The classes are {', '.join(known)}."
-        )
-    files = {}
-    for name in known:
-        if name in classes:
-            found = [f for f in classes[name].iterdir() if f.is_file()]
-            files[name] = sorted(f for f in found
-                                 if not f.name.startswith(".") and f.name != "Thumbs.db")
-            if not files[name]:
-                raise DatasetError(
-                    f"{classes[name]} holds no images. Unpack the dataset again: every class "
-                    "needs some."
-                )
-    return files
-
-
-def _open_grey(path: Path) -> tuple[Image.Image, tuple[int, int], str]:
-    """Decode one file to 8-bit grey; return it with the size and mode that the file had."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("L"), image.size, image.mode
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DatasetError(
-            f"{path} cannot be read as an image ({error}). Remove it from the dataset or "
-            "replace it with the original file."
-        ) from error
-
-
 def index_images(dataset: Dataset) -> pd.DataFrame:
-    """Decode every image once and list it.
+    """List every image of a dataset.
 
     Returns
     -------
     DataFrame
-        One row an image, sorted by split, emotion and path, with the columns ``split``,
-        ``emotion``, ``path`` (inside the dataset, with ``/``), ``width`` and ``height`` (pixels),
-        ``mode`` (Pillow's; ``L`` is 8-bit grey) and ``digest`` (a hash of the decoded pixels:
-        equal pixels, equal digest).
+        One row an image, sorted by split, emotion and name, with the columns
+
+        - ``split``, ``emotion``, ``path`` (``split/emotion/name``, whatever the dataset's form),
+        - ``width`` and ``height`` (pixels) and ``mode`` (Pillow's; ``L`` is 8-bit grey) of the
+          file,
+        - ``digest``, a hash of the grey pixels: equal pixels, equal digest,
+        - ``brightness`` and ``contrast``, mean and standard deviation of the grey values (0 to
+          255),
+        - ``flat``, the share of the pixels with the commonest grey value: 1 is a blank image.
+
+        Files that cannot be used are not in it, but in ``dataset.faults``.
 
     Raises
     ------
     DatasetError
-        If a file is not a readable image, or a class folder is missing or empty.
+        If the dataset as a whole cannot be read, or a class folder is missing or unknown.
     """
-    rows = []
-    for split in SPLITS:
-        for emotion, files in _image_files(dataset.root, split).items():
-            for path in files:
-                image, (width, height), mode = _open_grey(path)
-                digest = hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
-                rows.append((split, emotion, path.relative_to(dataset.root).as_posix(),
-                             width, height, mode, digest))
-    return pd.DataFrame(
-        rows, columns=["split", "emotion", "path", "width", "height", "mode", "digest"]
-    )
+    return pd.DataFrame({name: dataset._seen[name].tolist() for name in COLUMNS})
+
+
+def _read_all(root: Path) -> dict[str, np.ndarray]:
+    """Decode every image once; return the columns of the index, the faults and the pixels."""
+    rows, faults, pixels = [], [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's; what matters becomes a fault
+        for entry in tqdm(_known_entries(root), desc="Reading images", unit="",
+                          delay=1, mininterval=1):
+            path = f"{entry.split}/{entry.emotion}/{entry.name}"
+            try:
+                image, (width, height), mode = entry.read()
+            except sources.Fault as fault:
+                faults.append((path, str(fault)))
+                continue
+            digest = hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
+            if (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
+                image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
+            grey = np.asarray(image)
+            rows.append((entry.split, entry.emotion, path, width, height, mode, digest,
+                         grey.mean(), grey.std(), np.bincount(grey.ravel()).max() / grey.size))
+            pixels.append(grey)
+    seen = dict(zip(COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True)) if rows else {
+        name: np.array([]) for name in COLUMNS}
+    fault_paths, reasons = zip(*faults, strict=True) if faults else ((), ())
+    return seen | {"fault_path": np.array(fault_paths, dtype=str),
+                   "fault": np.array(reasons, dtype=str),
+                   "pixels": np.array(pixels, dtype=np.uint8)}
+
+
+def _known_entries(root: Path) -> list[sources.Entry]:
+    """Return the entries of a dataset, sorted, with split and class as this course spells them."""
+    known = {}
+    for entry in sources.entries(root):
+        split, emotion = entry.split.casefold(), entry.emotion.casefold()
+        if emotion not in CLASSES:
+            raise DatasetError(
+                f"{root} holds {entry.split}/{entry.emotion}/, which is not a class of this "
+                f"course. Move it out of the dataset. The classes are {', '.join(CLASSES)}."
+            )
+        place = (SPLITS.index(split), CLASSES.index(emotion), entry.name)
+        if place in known:
+            raise DatasetError(
+                f"{root} holds {split}/{emotion}/{entry.name} twice, perhaps in folders whose "
+                "names differ by capitals. Remove one of the two."
+            )
+        known[place] = entry._replace(split=split, emotion=emotion)
+    found = {place[:2] for place in known}
+    for i, split in enumerate(SPLITS):
+        for emotion in EMOTIONS:
+            if (i, EMOTIONS.index(emotion)) not in found:
+                raise DatasetError(
+                    f"{root} has no images in {split}/{emotion}/. A dataset holds train/<emotion>/ "
+                    "and test/<emotion>/: unpack it again, or point FER_DATA at the folder, zip or "
+                    f"CSV file that holds them. The classes are {', '.join(EMOTIONS)}."
+                )
+    return [known[place] for place in sorted(known)]
 
 
 def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) -> pd.DataFrame:
@@ -203,30 +247,30 @@ def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) ->
     return pd.concat(kept).sort_index()
 
 
-def count_images(frame: pd.DataFrame) -> pd.DataFrame:
+def count_images(frame: pd.DataFrame, splits=SPLITS) -> pd.DataFrame:
     """Return the images per split (rows) and class (columns), as the report's Figure 1 does."""
     counts = pd.crosstab(frame["split"], frame["emotion"])
     classes = [*EMOTIONS, *(name for name in LEFT_OUT if name in counts.columns)]
-    counts = counts.reindex(index=SPLITS, columns=classes, fill_value=0)
+    counts = counts.reindex(index=splits, columns=classes, fill_value=0)
     return counts.rename_axis(index=None, columns=None)
 
 
 def load_images(dataset: Dataset, frame: pd.DataFrame) -> Examples:
-    """Load the images of a frame, in its order, as grey 48 x 48; others are resized in memory.
+    """Return the images of a frame, in its order, as grey 48 x 48; others were resized in memory.
 
     Raises
     ------
     DatasetError
-        If a file is not a readable image.
+        If the frame names an image that the dataset does not have.
     """
-    images = np.empty((len(frame), IMAGE_SIZE, IMAGE_SIZE, 1), dtype=np.uint8)
-    for row, path in enumerate(frame["path"]):
-        image, size, _ = _open_grey(dataset.root / path)
-        if size != (IMAGE_SIZE, IMAGE_SIZE):
-            image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-        images[row, :, :, 0] = image
+    rows = pd.Index(dataset._seen["path"].tolist()).get_indexer(frame["path"])
+    if (rows < 0).any():
+        raise DatasetError(
+            f"{dataset.root} has no usable image {frame['path'].iloc[int((rows < 0).argmax())]}. "
+            "Index this dataset again: the frame was made from another one."
+        )
     labels = frame["emotion"].map(EMOTIONS.index).to_numpy(dtype=np.int64)
-    return Examples(images, labels, frame["path"].to_numpy(dtype=str))
+    return Examples(dataset.pixels[rows][..., None], labels, frame["path"].to_numpy(dtype=str))
 
 
 def fingerprint(frame: pd.DataFrame) -> str:

@@ -10,8 +10,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from fer_helpers.emotions import COURSE
-from fer_helpers.runs import write_whole
+from fer_helpers.emotions import COURSE, EMOTIONS
+from fer_helpers.files import write_whole
 
 TRAIN_COLOUR, TEST_COLOUR, ALERT_COLOUR, GOOD_COLOUR = "#1f77b4", "#e8710a", "#b3261e", "#1b6e3c"
 plt.rcParams.update({
@@ -91,6 +91,56 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
                        color=colours[i] if colours else "black")
     for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
         axis.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+    return figure
+
+
+def plot_bars(counts: pd.DataFrame, title: str) -> Figure:
+    """Draw a frame of counts: a group of bars for each row, a colour for each column."""
+    rows, columns = counts.shape
+    figure, axis = plt.subplots(figsize=(9, 0.9 + rows * (0.16 + 0.2 * columns)),
+                                layout="constrained")
+    counts.plot.barh(ax=axis, width=0.8, color=[TRAIN_COLOUR, TEST_COLOUR][:columns])
+    axis.set_title(title, loc="left")
+    axis.set(xlabel="", ylabel="", xticks=[])
+    axis.spines[["bottom", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    axis.invert_yaxis()
+    for bars in axis.containers:
+        axis.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=9)
+    axis.margins(x=0.1)
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def plot_similarity(similarity: pd.Series, threshold: float) -> Figure:
+    """Draw how many pairs of images have which similarity, and from where they count as copies."""
+    figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
+    bins = np.arange(round(similarity.min(), 2), 1.0001, 0.01)
+    counts, _, _ = axis.hist(similarity, bins=bins, color="0.75")
+    axis.hist(similarity[similarity >= threshold], bins=bins, color=TEST_COLOUR)
+    axis.axvline(threshold, color="0.3", ls=":")
+    axis.text(threshold, 0.97, " counted as copies", va="top", color="0.3",
+              transform=axis.get_xaxis_transform())
+    axis.set(xlabel="similarity of two images", ylabel="pairs")
+    if counts.max() > 100:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_major_formatter("{x:,.0f}")
+    return figure
+
+
+def plot_by_class(frame: pd.DataFrame, columns: list[str]) -> Figure:
+    """Draw the spread of some columns of an index over the classes.
+
+    The box holds the middle half of the images, the line in it is the median, and the whiskers
+    leave out one image in twenty on either side.
+    """
+    figure, axes = plt.subplots(1, len(columns), figsize=(9, 3), layout="constrained")
+    for axis, column in zip(axes, columns, strict=True):
+        sns.boxplot(frame, x=column, y="emotion", order=EMOTIONS, ax=axis, color="#9ec5e8",
+                    whis=(5, 95), showfliers=False, width=0.6)
+        axis.set(xlabel=f"{column} (grey values, 0 to 255)", ylabel="")
     return figure
 
 

@@ -4,10 +4,8 @@ A run made a minute ago and a run read from ``data/reference/`` are the same typ
 functions draw both.
 """
 
-import contextlib
 import io
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fer_helpers.emotions import COURSE, EMOTIONS, CourseError
+from fer_helpers.files import write_whole
 
 REFERENCE = COURSE / "data" / "reference"
 
@@ -40,33 +39,6 @@ class Run:
     def accuracy(self) -> float:
         """The share of test images classified correctly, 0 to 1."""
         return float((self.predictions == self.labels).mean())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whenever the program is stopped.
-
-    Raises
-    ------
-    CourseError
-        If the folder cannot be written to or the disk is full.
-    """
-    path = Path(path)
-    # Always the same name: what a killed program left is overwritten by the next one.
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise CourseError(
-            f"{path} cannot be written ({error.strerror}). Check that the folder exists, that "
-            "you may write to it, and that the disk has room."
-        ) from error
 
 
 def save_run(run: Run, path: Path) -> None:

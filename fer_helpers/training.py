@@ -17,8 +17,9 @@ from fer_helpers import __version__, models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.dataset import Examples
 from fer_helpers.emotions import CourseError
+from fer_helpers.files import write_whole
 from fer_helpers.keras_quietly import keras
-from fer_helpers.runs import Run, load_run, save_run, write_whole
+from fer_helpers.runs import Run, load_run, save_run
 
 
 @dataclass(frozen=True)

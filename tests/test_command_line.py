@@ -1,4 +1,4 @@
-"""`python -m fer_helpers train`, as a process that can be killed."""
+"""`python -m fer_helpers`, as a process that can be killed."""
 
 import random
 import signal
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_helpers.runs import load_run
+from fer_helpers.runs import REFERENCE, load_run
 
 SMALL = ["--epochs=6", "--batch-size=16", "--train-per-class=30", "--test-per-class=12"]
 
@@ -90,10 +90,26 @@ def test_impossible_numbers(tmp_path, option):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_audit_writes_the_tables_that_notebook_1_shows(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "fer_helpers", "audit", *SMALL[2:], f"--output={tmp_path}"],
+        capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    tables = {path.stem.removeprefix("fixture_"): path for path in tmp_path.iterdir()}
+    assert set(tables) == {path.stem.removeprefix("fer2013_")
+                           for path in REFERENCE.glob("fer2013_*.csv")}
+    for name, path in tables.items():
+        shipped = pd.read_csv(REFERENCE / f"fer2013_{name}.csv", index_col=0)
+        assert list(pd.read_csv(path, index_col=0).columns) == list(shipped.columns)
+    marks = pd.read_csv(tables["test_copies"], keep_default_na=False)
+    assert sorted(marks["copy_in_train"]) == ["exact", "near"]
+    assert pd.read_csv(tables["faults"], index_col=0).sum().tolist() == [2, 0]
+
+
 def test_a_wrong_dataset_is_one_line_and_no_traceback(tmp_path):
     code, _, errors = finish(tmp_path, f"--data={tmp_path / 'nowhere'}")
     assert code == 1
-    assert errors.splitlines()[-1].startswith("No dataset folder at")
+    assert errors.splitlines()[-1].startswith("No dataset at")
     assert "Traceback" not in errors
 
 

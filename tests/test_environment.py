@@ -104,5 +104,5 @@ def test_check_finds_a_missing_dataset_and_an_unwritable_figures_folder(
     passed, lines = failing()
     assert not passed
     assert len(lines) == 2
-    assert "No dataset folder at" in lines[0]
+    assert "No dataset at" in lines[0]
     assert "cannot be written to: change its permissions, or set FER_FIGURES" in lines[1]

@@ -39,6 +39,6 @@ def test_the_script_does_not_overwrite(tmp_path):
 
 def test_every_planted_fault_is_a_file():
     planted = runpy.run_path(str(SCRIPT))["PLANTED"]
-    assert len(planted) == 4
+    assert len(planted) == 5
     for name in planted:
         assert (FIXTURE / name).is_file()

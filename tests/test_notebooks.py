@@ -9,16 +9,20 @@ from types import SimpleNamespace
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from fer_helpers.emotions import COURSE
+from fer_helpers.runs import REFERENCE, reference_runs
 from fer_helpers.training import EXPERIMENTS, Settings
 
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("*.ipynb"))
 NAMES = ["01_data_audit", "02_augmentation_preview", "03_baseline_two_conv", "04_final_model",
          "05_ablation_512"]
-FIGURES = ["fig01_counts", "fig02_samples", "fig03_all_together", "fig03_each_parameter",
+FIGURES = ["audit_brightness", "audit_copies", "audit_emptiest", "audit_faults",
+           "audit_mean_faces", "audit_near_copies", "audit_similarity", "audit_sizes",
+           "fig01_counts", "fig02_samples", "fig03_all_together", "fig03_each_parameter",
            "fig09_baseline_layers", "fig10_baseline_curves", "fig11_baseline_confusion",
            "fig12_final_layers", "fig13_final_curves", "fig14_final_confusion",
            "fig15_final_predictions", "fig16_ablation_curves"]
@@ -153,3 +157,32 @@ def test_the_notebooks_that_were_just_run_wrote_every_figure(request):
     written = Path(os.environ["FER_FIGURES"]) / "fixture"
     assert sorted(path.stem for path in written.iterdir()) == FIGURES
     assert all(not_blank(path) for path in written.iterdir())
+
+
+def test_what_notebook_1_says_of_fer2013_is_in_the_shipped_tables():
+    cells = nbformat.read(NOTEBOOKS[0], as_version=4).cells
+    text = " ".join("".join(c.source for c in cells if c.cell_type == "markdown").split())
+    faults = pd.read_csv(REFERENCE / "fer2013_faults.csv", index_col=0).sum(axis=1)
+    copies = pd.read_csv(REFERENCE / "fer2013_copies.csv", index_col=0, header=[0, 1])
+    halves = pd.read_csv(REFERENCE / "fer2013_halves.csv", index_col=0)
+    known = copies.loc["test images with a copy in train",
+                       ("balanced subset", "exact and near copies")]
+    assert f"holds {faults.iloc[3]} images that are black all over" in text
+    assert f"of another {faults.iloc[4]};" in text
+    assert faults.iloc[:3].sum() == 0 and "All of FER-2013 is 48 × 48." in text
+    assert f"Of the 3,594 test images of the balanced set, {known} are known" in text
+    assert 1 / 6 < known / 3594 < 1 / 5 and "more than one in six" in text
+    assert (halves.sum(axis=1) == 3589).all() and "Each half has 3,589 images" in text
+    assert (halves["surprise"] < 599).all() and "in neither are there 599 of *surprise*" in text
+    marked = pd.read_csv(REFERENCE / "fer2013_test_copies.csv", keep_default_na=False)
+    marked = marked[marked["copy_in_train"] != ""]
+    assert len(marked) == known
+    share = marked["path"].str.split("/").str[1].value_counts() / 599
+    assert 0.4 < share["surprise"] < 0.5 and "Almost half of the *surprise* test images" in text
+    assert round(1 / share["happy"]) in (24, 25) and "one in twenty-five of *happy*" in text
+
+
+def test_the_marked_test_images_are_those_of_the_reference_runs():
+    marked = pd.read_csv(REFERENCE / "fer2013_test_copies.csv", index_col="path")
+    for run in reference_runs("baseline"):
+        assert set(marked.index) <= set(run.ids)

@@ -58,26 +58,6 @@ def test_a_run_that_hides_a_pickle_is_refused(tmp_path):
         runs.load_run(tmp_path / "run.npz")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    runs.write_whole(path, b"old")
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(runs.os, "fsync", full)
-    with pytest.raises(CourseError, match=r"cannot be written \(No space left on device\)"):
-        runs.write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(CourseError, match=r"cannot be written.*Check that the folder exists"):
-        runs.write_whole(tmp_path / "file" / "below", b"x")
-
-
 def test_reference_runs_can_be_read():
     for model in ("baseline", "final", "ablation"):
         for run in runs.reference_runs(model):

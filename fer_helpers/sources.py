@@ -1,0 +1,268 @@
+"""Read the three forms FER-2013 comes in: Kaggle's folder, Kaggle's zip, ``fer2013.csv``.
+
+The files may be anything: damaged, huge, made to do harm. So nothing is unpacked, nothing outside
+the dataset is opened, every size has a limit, and nothing is ever written.
+"""
+
+import csv
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from fer_helpers.emotions import IMAGE_SIZE, SPLITS, CourseError
+
+MAX_BYTES = 4_000_000  # of one image file; FER-2013's have about 1,600
+MAX_SIDE = 4096  # pixels
+MAX_TOTAL = 4_000_000_000  # bytes of a CSV file or an unpacked zip; FER-2013's CSV has 300 MB
+FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # Pillow's names; some of its others start programs
+
+# The competition's own names, in fer2013.csv: the meaning of 0 to 6, and of the last column.
+CSV_EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+CSV_SPLITS = {"training": "train", "publictest": "test", "privatetest": "test",
+              "train": "train", "test": "test"}
+_GREY = {str(value): value for value in range(256)}
+
+
+class DatasetError(CourseError):
+    """The dataset cannot be used as it is; the message names the file and the remedy."""
+
+
+class Fault(Exception):
+    """One image cannot be used; the message says why. The others still can."""
+
+
+class Entry(NamedTuple):
+    """One image, not read yet."""
+
+    split: str  # as the dataset spells it
+    emotion: str  # as the dataset spells it
+    name: str
+    read: Callable[[], tuple[Image.Image, tuple[int, int], str]]  # see decode; may raise Fault
+
+
+def stamp(root: Path) -> str:
+    """Return a text that changes whenever a file of the dataset changes; no image is opened.
+
+    Size and the times of the last change stand for the content. One of the times is set by the
+    system and cannot be set back.
+    """
+    files = [file for _, _, file in _files(root)] if root.is_dir() else [root]
+    lines = []
+    for file in files:
+        try:
+            seen = os.stat(file)
+            lines.append(f"{os.fspath(file)} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}")
+        except OSError as error:  # a link that leads nowhere
+            lines.append(f"{os.fspath(file)} {error.errno}")
+    return "\n".join(lines)
+
+
+def entries(root: Path) -> list[Entry]:
+    """List the images of a dataset, whatever its form.
+
+    Raises
+    ------
+    DatasetError
+        If the dataset as a whole cannot be read.
+    """
+    if root.is_dir():
+        return _folder_entries(root)
+    if root.suffix.casefold() == ".csv":
+        return list(_csv_entries(root))
+    return _zip_entries(root)
+
+
+def decode(content: bytes) -> tuple[Image.Image, tuple[int, int], str]:
+    """Decode an image file to 8-bit grey; return it with its size and mode in the file.
+
+    16-bit grey is scaled down, colours become their luminance (ITU-R 601), and what is
+    transparent becomes white.
+
+    Raises
+    ------
+    Fault
+        If it is damaged, animated, too large, or not an image.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if max(image.size) > MAX_SIDE:
+                width, height = image.size
+                raise Fault(f"{width} x {height} pixels, more than {MAX_SIDE} on a side")
+            if getattr(image, "n_frames", 1) > 1:
+                raise Fault(f"{image.n_frames} pictures in one file")
+            if image.format == "PNG":  # its checksums are not looked at otherwise
+                with Image.open(io.BytesIO(content)) as same:
+                    same.verify()
+            return _grey(image), image.size, image.mode
+    except Fault:
+        raise
+    except Exception as error:  # Pillow lets out whatever its readers stumble over
+        # Its message may hold the address of an object in memory: only the first words help.
+        raise Fault("not a readable image: " + str(error).split(" <")[0]) from error
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "I;16"):  # 0 to 65,535
+        return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L")
+
+
+def _visible(folder: Path, home: Path) -> list[os.DirEntry]:
+    """List a folder by name, without hidden files; ``home`` is what it must not lead out of."""
+    if not Path(os.path.realpath(folder)).is_relative_to(home):
+        raise DatasetError(
+            f"{folder} is a link that leads out of the dataset. Put the folder itself there."
+        )
+    try:
+        found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(
+            f"{folder} cannot be listed ({error.strerror}). Check its permissions."
+        ) from error
+    return [entry for entry in found
+            if not entry.name.startswith(".") and entry.name.casefold() != "thumbs.db"]
+
+
+def _files(root: Path) -> Iterator[tuple[str, str, os.DirEntry]]:
+    """Yield split, class and directory entry of everything in the class folders."""
+    home = Path(os.path.realpath(root))
+    for split in _visible(root, home):
+        if split.name.casefold() in SPLITS and split.is_dir():
+            for emotion in _visible(split, home):
+                if emotion.is_dir():
+                    for file in _visible(emotion, home):
+                        yield split.name, emotion.name, file
+
+
+def _folder_entries(root: Path) -> list[Entry]:
+    home = Path(os.path.realpath(root))
+    return [Entry(split, emotion, file.name, partial(_read_file, file, home))
+            for split, emotion, file in _files(root)]
+
+
+def _read_file(file: os.DirEntry, home: Path):
+    if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(home):
+        raise Fault("a link that leads out of the dataset")
+    try:
+        if not file.is_file():  # a pipe, say: it would be read for ever
+            raise Fault("not a file")
+        with open(file, "rb") as opened:
+            content = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Fault(f"cannot be read: {error.strerror}") from error
+    return decode(_limited(content))
+
+
+def _limited(content: bytes) -> bytes:
+    if len(content) > MAX_BYTES:
+        raise Fault(f"a file of more than {MAX_BYTES:,} bytes")
+    return content
+
+
+def _zip_entries(root: Path) -> list[Entry]:
+    try:
+        archive = zipfile.ZipFile(root)
+        members = [info for info in archive.infolist() if not info.is_dir()]
+    except Exception as error:  # a damaged table of contents lets out many kinds
+        raise DatasetError(
+            f"{root} is neither a folder, nor a CSV file, nor a whole zip ({error}). Download it "
+            "again, or point FER_DATA at the dataset."
+        ) from error
+    if sum(info.file_size for info in members) > MAX_TOTAL:
+        raise DatasetError(
+            f"{root} would unpack to more than {MAX_TOTAL:,} bytes. FER-2013 has about 60 million: "
+            "download it again, from Kaggle."
+        )
+    found = {}  # by the folder that holds train and test: the top of the zip, or one below it
+    for info in members:
+        path = PurePosixPath(info.filename.replace("\\", "/"))
+        if ".." in path.parts or path.is_absolute():
+            raise DatasetError(
+                f"{root} holds the name {info.filename!r}, which leads out of it. Kaggle's archive "
+                "does not: download it again."
+            )
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+        if hidden or path.name.casefold() == "thumbs.db" or len(path.parts) < 3:
+            continue
+        *home, split, emotion, name = path.parts
+        if split.casefold() in SPLITS:
+            found.setdefault("/".join(home), []).append(
+                Entry(split, emotion, name, partial(_read_member, archive, info)))
+    if len(found) > 1:
+        raise DatasetError(
+            f"{root} holds more than one dataset, in {' and '.join(map(repr, found))}. Unpack it, "
+            "and point FER_DATA at one of them."
+        )
+    return next(iter(found.values()), [])
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo):
+    try:
+        with archive.open(info) as opened:  # checks the CRC at the end
+            content = opened.read(MAX_BYTES + 1)
+    except Exception as error:  # of zipfile, and of each of the ways to compress
+        raise Fault(f"cannot be unpacked: {error}") from error
+    return decode(_limited(content))
+
+
+def _csv_entries(root: Path) -> Iterator[Entry]:
+    line = 1
+    try:
+        if root.stat().st_size > MAX_TOTAL:
+            raise DatasetError(f"{root} has more than {MAX_TOTAL:,} bytes. FER-2013's CSV file has "
+                               "about 300 million: download it again.")
+        with open(root, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip().casefold() for name in next(reader, [])]
+            if sorted(header) != ["emotion", "pixels", "usage"]:
+                raise DatasetError(
+                    f"{root} has the columns {', '.join(header)[:80] or '(none)'}. Use the "
+                    "competition's fer2013.csv, whose columns are emotion, pixels and Usage."
+                )
+            for row in reader:
+                line = reader.line_num
+                if row:
+                    fields = [field.strip() for field in row]
+                    yield _csv_entry(line, **dict(zip(header, fields, strict=True)))
+    except (OSError, ValueError, csv.Error) as error:
+        if isinstance(error, CourseError):
+            raise
+        raise DatasetError(
+            f"{root} cannot be read after line {line} ({error}). Download it again, or remove the "
+            "line."
+        ) from error
+
+
+def _csv_entry(line: int, emotion: str, pixels: str, usage: str) -> Entry:
+    split = CSV_SPLITS.get(usage.casefold())
+    if split is None:
+        raise ValueError(f"line {line}: Usage {usage[:20]!r} is none of {', '.join(CSV_SPLITS)}")
+    if emotion.casefold() in CSV_EMOTIONS:
+        named = emotion.casefold()
+    elif emotion in [str(number) for number in range(7)]:
+        named = CSV_EMOTIONS[int(emotion)]
+    else:
+        raise ValueError(f"line {line}: emotion {emotion[:20]!r} is not a number from 0 to 6")
+    return Entry(split, named, f"{usage}_{line:08}", partial(_read_pixels, pixels))
+
+
+def _read_pixels(text: str):
+    values = text.split()
+    if len(values) != IMAGE_SIZE ** 2:
+        raise Fault(f"{len(values):,} pixels, not {IMAGE_SIZE ** 2:,}")
+    try:
+        grey = bytes(map(_GREY.__getitem__, values))
+    except KeyError as error:
+        raise Fault(f"the pixel {error.args[0][:20]!r} is not a number from 0 to 255") from error
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    return Image.frombytes("L", size, grey), size, "L"
