@@ -6,12 +6,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.neighbors import NearestNeighbors
 
 from fer_helpers.dataset import Dataset
 from fer_helpers.emotions import EMOTIONS, IMAGE_SIZE, SPLITS
 
-SIMILAR = 0.8  # cosine from which two images count as near copies; notebook 1 shows why
+SIMILAR = 0.85  # cosine from which two images count as near copies; notebook 1 shows why
 LISTED = 0.6  # cosine from which a pair is listed at all
 ALMOST_BLANK = 0.65  # share of one grey from which an image is worth a look
 
@@ -35,19 +34,22 @@ def similar_pairs(dataset: Dataset) -> pd.DataFrame:
 
 def _pairs(pixels: np.ndarray) -> dict[str, np.ndarray]:
     plain, mirrored = _small(pixels), _small(pixels[:, :, ::-1])
-    shown = np.flatnonzero(np.linalg.norm(plain, axis=1) > 0.5)  # of unit length, if not blank
+    shown = np.flatnonzero(plain.any(axis=1))  # not blank
     eigenfaces = PCA(min(64, len(shown)), whiten=True, svd_solver="covariance_eigh")
-    eigenfaces.fit(plain[shown])
+    # With the mirrored images too, it makes no difference which one of a pair is the mirrored one.
+    eigenfaces.fit(np.concatenate([plain[shown], mirrored[shown]]))
     described, turned = (_unit(eigenfaces.transform(x[shown])) for x in (plain, mirrored))
-    # Of two vectors of unit length with cosine c, the squared distance is 2 - 2 c.
-    search = NearestNeighbors(radius=np.sqrt(2 - 2 * LISTED), algorithm="brute").fit(described)
-    graph = search.radius_neighbors_graph(np.concatenate([described, turned]), mode="distance")
-    graph = graph.tocoo()
-    pairs = pd.DataFrame({
-        "first": shown[graph.row % len(shown)], "second": shown[graph.col],
-        "similarity": 1 - graph.data**2 / 2, "mirrored": graph.row >= len(shown),
-    })
-    pairs = pairs[pairs["first"] < pairs["second"]]
+    found = []
+    for start in range(0, len(shown), 1000):  # a block at a time, to save memory
+        for others in (described, turned):
+            # The cosine of two vectors of length 1 is their product.
+            cosines = described[start:start + 1000] @ others[start:].T
+            first, second = np.divmod(np.flatnonzero(cosines >= LISTED), cosines.shape[1])
+            found.append(pd.DataFrame({
+                "first": shown[first + start], "second": shown[second + start],
+                "similarity": cosines[first, second].clip(max=1), "mirrored": others is turned,
+            }))
+    pairs = pd.concat(found).query("first < second")
     best = pairs.sort_values("similarity", ascending=False, kind="stable")
     best = best.drop_duplicates(["first", "second"]).sort_values(["first", "second"])
     return {name: column.to_numpy() for name, column in best.items()}

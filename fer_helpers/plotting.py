@@ -115,7 +115,8 @@ def plot_bars(counts: pd.DataFrame, title: str) -> Figure:
 def plot_similarity(similarity: pd.Series, threshold: float) -> Figure:
     """Draw how many pairs of images have which similarity, and from where they count as copies."""
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
-    bins = np.arange(round(similarity.min(), 2), 1.0001, 0.01)
+    low = np.floor(100 * similarity.min()) / 100
+    bins = np.linspace(low, 1, round(100 * (1 - low)) + 1)
     counts, _, _ = axis.hist(similarity, bins=bins, color="0.75")
     axis.hist(similarity[similarity >= threshold], bins=bins, color=TEST_COLOUR)
     axis.axvline(threshold, color="0.3", ls=":")

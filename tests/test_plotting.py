@@ -109,3 +109,32 @@ def test_layer_table_marks_misprints_only():
     red = {cell.get_text().get_text() for cell in cells.values()
            if cell.get_text().get_color() == plotting.ALERT_COLOUR}
     assert red == {"36,832", "1536", "3,718,048", "1", "1,280"}
+
+
+@pytest.mark.parametrize("n", [30, 5000])
+def test_similarity_shows_every_pair_once(n):
+    similarity = pd.Series(np.append(np.random.default_rng(n).uniform(0.6, 1, n), [1.0] * 5))
+    axis = plotting.plot_similarity(similarity, 0.85).axes[0]
+    grey, orange = axis.containers
+    assert sum(bar.get_height() for bar in grey) == n + 5
+    assert sum(bar.get_height() for bar in orange) == (similarity >= 0.85).sum()
+    assert axis.get_yscale() == ("log" if n == 5000 else "linear")
+
+
+def test_bars_show_every_count():
+    counts = pd.DataFrame({"train": [3, 0], "test": [1, 20_000]}, index=["a", "b"])
+    axis = plotting.plot_bars(counts, "title").axes[0]
+    assert [bar.get_width() for bars in axis.containers for bar in bars] == [3, 0, 1, 20_000]
+    texts = {text.get_text() for text in axis.texts}
+    assert texts == {"3", "0", "1", "20,000"}
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+
+
+def test_by_class_draws_medians_in_the_order_of_the_course(fixture_index):
+    six = fixture_index[fixture_index["emotion"] != "disgust"]
+    axis = plotting.plot_by_class(six, ["brightness", "contrast"]).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(EMOTIONS)
+    medians = sorted(line.get_xdata()[0] for line in axis.lines
+                     if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2)
+    for median in six.groupby("emotion")["brightness"].median():
+        assert np.isclose(medians, median).any()
