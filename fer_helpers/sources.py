@@ -191,7 +191,7 @@ def _zip_entries(root: Path) -> list[Entry]:
                 f"{root} holds the name {info.filename!r}, which leads out of it. Kaggle's archive "
                 "does not: download it again."
             )
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+        hidden = any(part.startswith(".") for part in path.parts)  # macOS adds such names
         if hidden or path.name.casefold() == "thumbs.db" or len(path.parts) < 3:
             continue
         *home, split, emotion, name = path.parts
