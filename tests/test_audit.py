@@ -34,6 +34,17 @@ def test_finds_what_was_planted_and_nothing_else(marked):
     assert set(marked["path"].iloc[[pairs["first"].item(), pairs["second"].item()]]) == MIRROR
 
 
+def test_blank_images_are_copies_of_each_other(copy):
+    # They have no description, so only their digest can tell.
+    (copy / "test" / "sad" / "blank.jpg").write_bytes(
+        (copy / "train" / "sad" / "Training_00001005.jpg").read_bytes())
+    data = ds.Dataset(copy)
+    kinds = audit.mark_copies(data, ds.index_images(data)).set_index("path")["copy_in_train"]
+    assert kinds["test/sad/blank.jpg"] == "exact"
+    groups = audit.mark_copies(data, ds.index_images(data)).set_index("path")["group"]
+    assert groups["test/sad/blank.jpg"] == groups["train/sad/Training_00001005.jpg"]
+
+
 def test_counts_of_the_fixture(marked):
     faults = audit.count_faults(marked, FIXTURE.faults)
     assert faults.sum(axis=1).tolist() == [0, 1, 0, 1, 0]

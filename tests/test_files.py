@@ -9,14 +9,21 @@ from fer_helpers import files
 from fer_helpers.emotions import CourseError
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_write_leaves_the_file_and_nothing_else(tmp_path):
+    files.write_whole(tmp_path / "new" / "file", b"content")
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "file"]
+    assert (tmp_path / "new" / "file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, moment):
     path = tmp_path / "file"
     files.write_whole(path, b"old")
 
-    def full(_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(files.os, moment, full)
     with pytest.raises(CourseError, match=r"cannot be written \(No space left on device\)"):
         files.write_whole(path, b"new")
     assert path.read_bytes() == b"old"
