@@ -19,7 +19,7 @@ NEWS := @jupyterlab/apputils-extension:announcements
 # Pages that load nothing from the network.
 OFFLINE := $(foreach url,mathjax_url require_js_url jquery_url mermaid_js_url,--HTMLExporter.$(url)=)
 
-.PHONY: setup check notebooks lab test refresh lock clean help
+.PHONY: setup check notebooks lab test figures refresh lock clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ lab: setup  ## open JupyterLab on the first notebook
 test: setup  ## style, unit tests, and every notebook again on the fixture
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest
+
+figures: setup  ## redraw figures/fer2013 from the runs that come with the course
+	$(BIN)/python -m fer_helpers figures
 
 refresh: setup  ## for maintainers: run the committed notebooks in place, on the fixture
 	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --inplace \

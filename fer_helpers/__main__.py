@@ -1,4 +1,4 @@
-"""The command line: ``python -m fer_helpers check``, ``audit`` or ``train MODEL``."""
+"""The command line: ``python -m fer_helpers check``, ``audit``, ``figures`` or ``train MODEL``."""
 
 import argparse
 import os
@@ -66,6 +66,14 @@ def audit(arguments: argparse.Namespace) -> bool:
     return True
 
 
+def figures(_: argparse.Namespace) -> bool:
+    """Redraw the figures of the shipped runs."""
+    from fer_helpers.redraw import redraw
+
+    redraw()
+    return True
+
+
 def count(text: str) -> int:
     """Read a number of at least one."""
     if int(text) < 1:
@@ -86,6 +94,7 @@ def main() -> int:
         return one
 
     command("check", lambda _: check(), "say what is ready and what is missing")
+    command("figures", figures, "redraw figures/fer2013 from the runs that come with the course")
     both = [command("audit", audit, "write tables of what is wrong with the images"),
             command("train", train, "make one full run; stopped at any moment, it goes on when "
                                     "called again")]

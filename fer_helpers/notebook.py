@@ -4,6 +4,7 @@ import inspect
 import re
 import textwrap
 
+import pandas as pd
 from IPython.display import HTML, Markdown
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -22,6 +23,16 @@ def banner(dataset: Dataset) -> Markdown:
             "and run the notebook again."
         )
     return Markdown(f"> **This notebook is running on the dataset** `{dataset.name}`.")
+
+
+def show_table(frame: pd.DataFrame) -> HTML:
+    """Show a table of text: aligned left, whole sentences, without the row labels."""
+    with pd.option_context("display.max_colwidth", None):
+        table = frame.to_html(index=False, border=0)
+    # The style stands in each cell, because a forge drops style sheets.
+    for cell in ("th", "td"):
+        table = table.replace(f"<{cell}>", f'<{cell} style="text-align: left">')
+    return HTML(table)
 
 
 def show_source(*functions) -> HTML:

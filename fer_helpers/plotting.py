@@ -204,18 +204,62 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
         axis.grid(alpha=0.3)
     axes[0].axhline(chance, color="0.5", ls="--", lw=1, label=f"guessing ({chance:.0%})")
     axes[0].set_ylim(0, 1)
-    losses = history[["loss", "val_loss"]].to_numpy()
-    if losses.max() > 4 * losses.min() > 0:
-        # The first epochs can cost ten times the last ones; a log scale shows both.
-        axes[1].set_yscale("log")
-        axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes[1].yaxis.set_major_formatter("{x:g}")
-        axes[1].yaxis.set_minor_formatter(NullFormatter())
-        axes[1].set_ylabel("loss (log scale)")
-    else:
-        axes[1].set_ylim(bottom=0)
+    _loss_scale(axes[1], history[["loss", "val_loss"]].to_numpy())
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def _loss_scale(axis, losses: np.ndarray) -> None:
+    """Choose a log scale if the first epochs cost many times the last ones, so both show."""
+    if losses.max() > 4 * losses.min() > 0:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_ylabel("loss (log scale)")
+    else:
+        axis.set_ylim(bottom=0)
+
+
+def plot_two_histories(ours: pd.DataFrame, report: pd.DataFrame, title: str) -> Figure:
+    """Draw the curves of a run over those of the report's log (Figure 7).
+
+    Both frames are histories: index epoch, columns ``accuracy``, ``loss`` and with ``val_``.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure.suptitle(title, fontweight="bold")
+    for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
+        for prefix, what, colour in (("", "train", TRAIN_COLOUR), ("val_", "test", TEST_COLOUR)):
+            axis.plot(report.index, report[prefix + name], color=colour, ls="--", alpha=0.6,
+                      label=f"{what}, report")
+            axis.plot(ours.index, ours[prefix + name], color=colour, marker="o", ms=3.5,
+                      label=f"{what}, ours")
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.grid(alpha=0.3)
+    axes[0].set_ylim(bottom=0)
+    _loss_scale(axes[1], np.concatenate([frame[["loss", "val_loss"]].to_numpy()
+                                         for frame in (ours, report)]))
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def plot_loss_parts(history: pd.DataFrame, title: str, classes: int = 6) -> Figure:
+    """Draw what the test loss is made of: the cross-entropy and the L2 penalty."""
+    figure, axis = plt.subplots(figsize=(9, 3.4), layout="constrained")
+    axis.set_title(title)
+    parts = {"loss": history["val_loss"], "cross-entropy": history["val_cross_entropy"],
+             "L2 penalty": history["val_loss"] - history["val_cross_entropy"]}
+    for (name, values), colour in zip(parts.items(), ("0.3", TEST_COLOUR, "#7b3fa0"), strict=True):
+        axis.plot(values.index, values, marker="o", ms=3.5, color=colour, label=name)
+    axis.axhline(np.log(classes), color="0.5", ls="--", lw=1, label=f"guessing: ln {classes}")
+    axis.set(xlabel="epoch", ylabel="loss on the test images")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis.grid(alpha=0.3)
+    _loss_scale(axis, np.stack(list(parts.values())))
+    axis.legend(frameon=False)
     return figure
 
 

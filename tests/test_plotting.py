@@ -30,6 +30,10 @@ DRAW = {
     "grid": lambda: plotting.plot_image_grid(IMAGES[:6], list("abcdef"), 4, row_labels=["one"]),
     "layers": layer_table,
     "history": lambda: plotting.plot_history(report.printed_log(), "the report's log", 18),
+    "two histories": lambda: plotting.plot_two_histories(
+        report.printed_log() + 0.1, report.printed_log(), "title"),
+    "loss parts": lambda: plotting.plot_loss_parts(
+        report.printed_log().assign(val_cross_entropy=1.7), "title"),
     "confusion": lambda: plotting.plot_confusion_and_report(
         evaluation.confusion_matrix(LABELS, PREDICTIONS),
         evaluation.classification_report(LABELS, PREDICTIONS), "title"),
@@ -82,6 +86,25 @@ def test_history_draws_the_numbers_given():
         np.testing.assert_array_equal(lines["train (augmented)"], log[name])
         np.testing.assert_array_equal(lines["test"], log[f"val_{name}"])
         assert lines["weights kept: epoch 18"] is not None
+
+
+def test_two_histories_draws_all_eight_curves():
+    log = report.printed_log()
+    left, right = plotting.plot_two_histories(log * 1.1, log, "title").axes
+    for axis, name in ((left, "accuracy"), (right, "loss")):
+        lines = {line.get_label(): line.get_ydata() for line in axis.lines}
+        for what, column in (("train", name), ("test", f"val_{name}")):
+            np.testing.assert_array_equal(lines[f"{what}, report"], log[column])
+            np.testing.assert_allclose(lines[f"{what}, ours"], 1.1 * log[column])
+
+
+def test_the_parts_of_the_loss_add_up():
+    history = report.printed_log().assign(val_cross_entropy=np.linspace(1.8, 1.2, 20))
+    axis = plotting.plot_loss_parts(history, "title").axes[0]
+    lines = {line.get_label(): line.get_ydata() for line in axis.lines}
+    np.testing.assert_allclose(lines["cross-entropy"] + lines["L2 penalty"], lines["loss"])
+    np.testing.assert_array_equal(lines["loss"], history["val_loss"])
+    assert lines["guessing: ln 6"][0] == pytest.approx(np.log(6))
 
 
 def test_confusion_matrix_runs_true_down_and_predicted_across_and_darker_is_more():

@@ -1,0 +1,45 @@
+"""Redraw the result figures of FER-2013 from the files that come with the course."""
+
+from fer_helpers import models
+from fer_helpers.evaluation import classification_report, confusion_matrix
+from fer_helpers.plotting import (
+    plot_confusion_and_report,
+    plot_history,
+    plot_layer_table,
+    plot_loss_parts,
+    plot_two_histories,
+    save_figure,
+)
+from fer_helpers.report import layer_comparison, printed_log
+from fer_helpers.runs import reference_runs
+
+TITLES = {"baseline": "Baseline", "final": "Final model, 1024 filters",
+          "ablation": "Ablation, 512 filters"}
+
+
+def redraw(log=print) -> None:
+    """Save every figure that needs no image of the dataset in ``figures/fer2013/``."""
+    for name, figure in figures():
+        log(save_figure(figure, name, "fer2013"))
+
+
+def figures():
+    """Yield names and figures; those of a model need a run that is shipped (its lowest seed)."""
+    for model, number, build in (("baseline", "09", models.build_baseline),
+                                 ("final", "12", models.build_final)):
+        table = layer_comparison(models.layer_table(build()), model)
+        yield (f"fig{number}_{model}_layers", plot_layer_table(
+            table, f"{TITLES[model]}: Figure {int(number)} of the report, recomputed"))
+    for model, curves, confusion in (("baseline", "fig10", "fig11"), ("final", "fig13", "fig14"),
+                                     ("ablation", "fig16", "fig16")):
+        for run in reference_runs(model)[:1]:
+            title = f"{TITLES[model]}, FER-2013, seed {run.settings['seed']}"
+            yield (f"{curves}_{model}_curves",
+                   plot_history(run.history, title, run.about["kept_epoch"]))
+            yield (f"{confusion}_{model}_confusion", plot_confusion_and_report(
+                confusion_matrix(run.labels, run.predictions),
+                classification_report(run.labels, run.predictions), title))
+            if model == "final":
+                yield ("fig13_final_against_report",
+                       plot_two_histories(run.history, printed_log(), title))
+                yield "fig13_final_loss_parts", plot_loss_parts(run.history, title)
