@@ -41,7 +41,7 @@ def audit(arguments: argparse.Namespace) -> bool:
     from fer_helpers.files import write_whole
 
     dataset = ds.find_dataset()
-    index = found.mark_copies(dataset, ds.index_images(dataset))
+    index = found.mark_copies(dataset)
     per_class = {"train": arguments.train_per_class, "test": arguments.test_per_class}
     kept = ds.balance(index, per_class)
     test = kept[kept["split"] == "test"].assign(copy_in_train=found.copies_in_train(kept))
@@ -59,7 +59,7 @@ def audit(arguments: argparse.Namespace) -> bool:
     }
     folder = arguments.output or COURSE / "runs" / dataset.name
     for name, table in tables.items():
-        write_whole(folder / f"{dataset.name}_{name}.csv", table.to_csv().encode())
+        write_whole(folder / f"{dataset.name}_{name}.csv", os.fsencode(table.to_csv()))
         if name != "test_copies":
             print(f"{table.to_string()}\n")
     print(f"The tables are in {folder}")
@@ -117,7 +117,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped. Call it again to go on after the last finished epoch.", file=sys.stderr)
+        print("Stopped. A training goes on after its last finished epoch if called again.",
+              file=sys.stderr)
         return 130
 
 

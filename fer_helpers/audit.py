@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
 from sklearn.model_selection import StratifiedGroupKFold
 
-from fer_helpers.dataset import Dataset
+from fer_helpers.dataset import Dataset, DatasetError, index_images
 from fer_helpers.emotions import EMOTIONS, IMAGE_SIZE, SPLITS
 
 SIMILAR = 0.85  # cosine from which two images count as near copies; notebook 1 shows why
@@ -35,6 +35,9 @@ def similar_pairs(dataset: Dataset) -> pd.DataFrame:
 def _pairs(pixels: np.ndarray) -> dict[str, np.ndarray]:
     plain, mirrored = _small(pixels), _small(pixels[:, :, ::-1])
     shown = np.flatnonzero(plain.any(axis=1))  # not blank
+    if not len(shown):
+        none = np.array([], dtype=int)
+        return {"first": none, "second": none, "similarity": none, "mirrored": none}
     eigenfaces = PCA(min(64, len(shown)), whiten=True, svd_solver="covariance_eigh")
     # With the mirrored images too, it makes no difference which one of a pair is the mirrored one.
     eigenfaces.fit(np.concatenate([plain[shown], mirrored[shown]]))
@@ -59,7 +62,7 @@ def _small(pixels: np.ndarray, side: int = 12) -> np.ndarray:
     """Average [n, 48, 48] down to [n, 144]; then mean 0 and length 1, or all 0 if blank."""
     step = IMAGE_SIZE // side
     blocks = pixels.reshape(-1, side, step, side, step).mean(axis=(2, 4), dtype=np.float32)
-    blocks = blocks.reshape(len(pixels), -1)
+    blocks = blocks.reshape(-1, side**2)
     return _unit(blocks - blocks.mean(axis=1, keepdims=True))
 
 
@@ -68,16 +71,18 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.maximum(length, 1e-6)).astype(np.float32)
 
 
-def mark_copies(dataset: Dataset, index: pd.DataFrame) -> pd.DataFrame:
-    """Add two columns to an index.
+def mark_copies(dataset: Dataset) -> pd.DataFrame:
+    """Return the index of a dataset with two more columns.
 
     Returns
     -------
     DataFrame
-        The index with ``group`` (int: images with the same number are exact or near copies of each
-        other, directly or over others) and ``copy_in_train`` (see :func:`copies_in_train`). Near
-        copies are the pairs with a similarity of at least ``SIMILAR``.
+        As from :func:`fer_helpers.dataset.index_images`, with ``group`` (int: images with the same
+        number are exact or near copies of each other, directly or over others) and
+        ``copy_in_train`` (see :func:`copies_in_train`). Near copies are the pairs with a
+        similarity of at least ``SIMILAR``.
     """
+    index = index_images(dataset)
     pairs = similar_pairs(dataset).query("similarity >= @SIMILAR")
     _, same_digest = np.unique(index["digest"], return_inverse=True)
     n = len(index)
@@ -180,8 +185,19 @@ def split_without_leaks(frame: pd.DataFrame, *, parts: int = 10, seed: int = 0) 
     -------
     DataFrame
         The rows that remain, with ``split`` one of *train*, *validation* and *test*.
+
+    Raises
+    ------
+    DatasetError
+        If a class has too few different pictures for so many parts.
     """
     train = frame[frame["split"] == "train"]
+    pictures = train.groupby("emotion")["group"].nunique()
+    if pictures.min() < parts:
+        raise DatasetError(
+            f"train/{pictures.idxmin()} has {pictures.min()} different pictures, too few for "
+            f"{parts} parts. Keep more images of each class, or ask for fewer parts."
+        )
     test = frame[(frame["split"] == "test") & ~frame["group"].isin(train["group"])]
     folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     _, held_out = next(folds.split(train, train["emotion"], train["group"]))
@@ -191,6 +207,9 @@ def split_without_leaks(frame: pd.DataFrame, *, parts: int = 10, seed: int = 0) 
 
 
 def mean_faces(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Average the images of each class: float32 [6, 48, 48, 1] from uint8 [n, 48, 48, 1]."""
+    """Average the images of each class: float32 [6, 48, 48, 1] from uint8 [n, 48, 48, 1].
+
+    Each class must have an image.
+    """
     return np.stack([images[labels == label].mean(axis=0, dtype=np.float32)
-                     for label in range(labels.max() + 1)])
+                     for label in range(len(EMOTIONS))])

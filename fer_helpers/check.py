@@ -6,7 +6,7 @@ import sys
 import tomllib
 from importlib import metadata
 
-from fer_helpers.emotions import COURSE
+from fer_helpers.emotions import COURSE, course_path
 
 
 def check() -> bool:
@@ -52,7 +52,7 @@ def _dataset():
 
 
 def _figures():
-    folder = COURSE / os.environ.get("FER_FIGURES", "figures")
+    folder = course_path("FER_FIGURES", "figures")
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if existing.is_dir() and os.access(existing, os.W_OK):
         return True, "figures can be saved"

@@ -1,8 +1,8 @@
 """Find a dataset, index its images, balance the classes, load the pixels.
 
 Every image is opened once. What was seen is kept in memory and in a cache (see
-:func:`fer_helpers.files.cached`), which is read anew as soon as a file of the dataset changes.
-Nothing here ever writes into the dataset.
+:func:`fer_helpers.files.cached`); a new :class:`Dataset` notices when a file has changed. Nothing
+here ever writes into the dataset.
 """
 
 import functools
@@ -20,7 +20,7 @@ from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
 from fer_helpers import sources
-from fer_helpers.emotions import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS
+from fer_helpers.emotions import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, course_path
 from fer_helpers.files import cached
 from fer_helpers.sources import DatasetError
 
@@ -87,16 +87,21 @@ class Dataset:
     def _seen(self) -> dict[str, np.ndarray]:
         seen = self.cached("images", functools.partial(_read_all, self.root))
         if len(seen["fault"]):
+            first = f"{seen['fault_path'][0]} ({seen['fault'][0]})"
+            if not len(seen["path"]):
+                raise DatasetError(
+                    f"None of the {len(seen['fault']):,} files of {self.root} can be used. The "
+                    f"first is {first}. Download the dataset again."
+                )
             warnings.warn(
-                f"{len(seen['fault']):,} files of {self.root} are left out; the first is "
-                f"{seen['fault_path'][0]} ({seen['fault'][0]}). Notebook 1 lists them.",
-                stacklevel=2)
+                f"Left out of {self.root}: {len(seen['fault']):,} files that cannot be used. The "
+                f"first is {first}. Notebook 1 counts them.", stacklevel=4)
         return seen
 
 
 COLUMNS = ("split", "emotion", "path", "width", "height", "mode", "digest", "brightness",
            "contrast", "flat")
-CACHE_FORMAT = 2  # another number makes every cache invalid: for when the code here changes
+CACHE_FORMAT = 3  # another number makes every cache invalid: for when the code here changes
 
 
 def find_dataset() -> Dataset:
@@ -110,13 +115,12 @@ def find_dataset() -> Dataset:
     DatasetError
         If ``FER_DATA`` points to nothing.
     """
-    chosen = os.environ.get("FER_DATA")
-    if chosen:
+    if os.environ.get("FER_DATA"):
         # A notebook's folder is notebooks/: count from the course's folder instead.
-        root = (COURSE / Path(chosen).expanduser()).resolve()
+        root = Path(os.path.realpath(course_path("FER_DATA", "")))
     else:
-        root = next((place for place in FER2013 if place.exists()), FIXTURE)
-    if not root.exists():
+        root = next((place for place in FER2013 if os.path.lexists(place)), FIXTURE)
+    if not os.path.exists(root):
         raise DatasetError(
             f"No dataset at {root}. Set FER_DATA to the folder that holds train/ and test/, to "
             "Kaggle's archive.zip or to fer2013.csv, or unset it to use the bundled fixture. "
@@ -164,10 +168,12 @@ def _read_all(root: Path) -> dict[str, np.ndarray]:
             except sources.Fault as fault:
                 faults.append((path, str(fault)))
                 continue
-            digest = hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
+            digest = hashlib.blake2b(image.tobytes(), digest_size=8)
             if (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
+                digest.update(f"{width} x {height}".encode())
                 image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-            rows.append((entry.split, entry.emotion, path, width, height, mode, digest))
+            rows.append((entry.split, entry.emotion, path, width, height, mode,
+                         digest.hexdigest()))
             pixels.append(image.tobytes())
     columns = zip(*rows, strict=True) if rows else [[]] * len(COLUMNS)
     fault_paths, reasons = zip(*faults, strict=True) if faults else ((), ())
@@ -202,6 +208,11 @@ def _known_entries(root: Path) -> list[sources.Entry]:
                 f"course. Move it out of the dataset. The classes are {', '.join(CLASSES)}."
             )
         place = (SPLITS.index(split), CLASSES.index(emotion), entry.name)
+        if len(entry.name) > sources.MAX_NAME:
+            raise DatasetError(
+                f"{root} holds a name of {len(entry.name):,} characters, {entry.name[:20]}... "
+                "Kaggle's archive does not: download it again."
+            )
         if place in known:
             raise DatasetError(
                 f"{root} holds {split}/{emotion}/{entry.name} twice, perhaps in folders whose "
@@ -273,13 +284,18 @@ def load_images(dataset: Dataset, frame: pd.DataFrame) -> Examples:
     Raises
     ------
     DatasetError
-        If the frame names an image that the dataset does not have.
+        If the frame names an image that the dataset does not have, or another class than the six.
     """
     rows = pd.Index(dataset._seen["path"].tolist()).get_indexer(frame["path"])
     if (rows < 0).any():
         raise DatasetError(
             f"{dataset.root} has no usable image {frame['path'].iloc[int((rows < 0).argmax())]}. "
             "Index this dataset again: the frame was made from another one."
+        )
+    if not frame["emotion"].isin(EMOTIONS).all():
+        raise DatasetError(
+            f"Only images of {', '.join(EMOTIONS)} can be loaded with labels. Leave the others "
+            "out, as balance does."
         )
     labels = frame["emotion"].map(EMOTIONS.index).to_numpy(dtype=np.int64)
     return Examples(dataset.pixels[rows][..., None], labels, frame["path"].to_numpy(dtype=str))
@@ -291,4 +307,4 @@ def fingerprint(frame: pd.DataFrame) -> str:
     Two frames agree only if they hold the same pixels under the same paths, in any order.
     """
     rows = sorted(frame["path"] + " " + frame["emotion"] + " " + frame["digest"])
-    return hashlib.blake2b("\n".join(rows).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(os.fsencode("\n".join(rows)), digest_size=8).hexdigest()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn import metrics
 
 from fer_helpers.emotions import EMOTIONS
@@ -74,3 +75,195 @@ def sample_of_predictions(probabilities: np.ndarray, labels: np.ndarray, count: 
         "probability": probabilities[positions].max(axis=1),
         "correct": predicted == labels[positions],
     }, index=pd.Index(positions, name="position"))
+
+
+# Honest comparison
+
+def accuracy_interval(correct: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson interval of an accuracy (Wilson 1927): low and high, 0 to 1.
+
+    It answers: which true accuracies fit ``correct`` right answers on ``images`` images?
+    """
+    interval = stats.binomtest(int(correct), int(images)).proportion_ci(confidence, "wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """Compare the predictions of two models on the same images (exact test, McNemar 1947).
+
+    Only the images count that one model has right and the other wrong. If the models are equally
+    good, each such image is a toss of a coin.
+
+    Returns
+    -------
+    dict
+        ``only_first`` and ``only_second`` (images that only this model has right) and ``p_value``.
+    """
+    right_first, right_second = first == labels, second == labels
+    only_first = int((right_first & ~right_second).sum())
+    only_second = int((right_second & ~right_first).sum())
+    tosses = only_first + only_second
+    p_value = stats.binomtest(only_first, tosses).pvalue if tosses else 1.0
+    return {"only_first": only_first, "only_second": only_second, "p_value": float(p_value)}
+
+
+def _resampled_sums(values: np.ndarray, groups: np.ndarray, resamples: int, seed: int):
+    """Draw whole groups with replacement; add up each column of ``values`` in every draw."""
+    _, position = np.unique(groups, return_inverse=True)
+    sums = np.zeros((position.max() + 1, values.shape[1]))
+    np.add.at(sums, position, values)
+    rng = np.random.default_rng(seed)
+    n = len(sums)
+    return np.stack([np.bincount(rng.integers(0, n, n), minlength=n) @ sums
+                     for _ in range(resamples)])
+
+
+def bootstrap_difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray,
+                         groups: np.ndarray, *, resamples: int = 2000, confidence: float = 0.95,
+                         seed: int = 0) -> tuple[float, float]:
+    """Return an interval for the accuracy of ``first`` minus that of ``second``, -1 to 1.
+
+    A paired bootstrap (Efron 1979): the same images for both models. Copies of a picture are not
+    independent, so whole groups are drawn and not single images.
+
+    Parameters
+    ----------
+    groups
+        [n], images with equal values are copies of each other.
+    """
+    gain = (first == labels).astype(float) - (second == labels)
+    values = np.column_stack([gain, np.ones(len(labels))])
+    sums = _resampled_sums(values, groups, resamples, seed)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def class_intervals(labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray, *,
+                    resamples: int = 2000, confidence: float = 0.95,
+                    seed: int = 0) -> pd.DataFrame:
+    """Return precision, recall and F1 of each class with bootstrap intervals, 0 to 1.
+
+    Returns
+    -------
+    DataFrame
+        One row a class; for each measure the columns value, ``low`` and ``high``, such as
+        (``f1-score``, ``low``). Groups are drawn as in :func:`bootstrap_difference`.
+    """
+    n = len(EMOTIONS)
+    cells = np.eye(n * n)[labels * n + predictions]  # each image is one cell of the matrix
+    matrices = _resampled_sums(cells, groups, resamples, seed).reshape(-1, n, n)
+    found = confusion_matrix(labels, predictions).to_numpy()[None].astype(float)
+    tail = (1 - confidence) / 2
+    columns = {}
+    for name in ("precision", "recall", "f1-score"):
+        columns[name, "value"] = _measure(found, name)[0]
+        columns[name, "low"], columns[name, "high"] = np.quantile(
+            _measure(matrices, name), [tail, 1 - tail], axis=0)
+    return pd.DataFrame(columns, index=list(EMOTIONS))
+
+
+def _measure(matrices: np.ndarray, name: str) -> np.ndarray:
+    """Precision, recall or F1 [k, 6] of confusion matrices [k, 6, 6]; 0 where there is nothing."""
+    right = np.diagonal(matrices, axis1=1, axis2=2)
+    predicted, true = matrices.sum(axis=1), matrices.sum(axis=2)
+    total = {"precision": predicted, "recall": true, "f1-score": (predicted + true) / 2}[name]
+    return np.divide(right, total, out=np.zeros_like(right), where=total > 0)
+
+
+def over_seeds(values, confidence: float = 0.95) -> dict[str, float]:
+    """Return mean, standard deviation and t interval of the mean of one number a seed.
+
+    One seed has no spread: ``sd``, ``low`` and ``high`` are then nan.
+    """
+    values = np.asarray(values, dtype=float)
+    low = high = sd = np.nan
+    if len(values) > 1:
+        sd = values.std(ddof=1)
+        interval = stats.ttest_1samp(values, 0).confidence_interval(confidence)
+        low, high = interval.low, interval.high
+    return {"seeds": len(values), "mean": values.mean(), "sd": sd, "low": low, "high": high}
+
+
+def seeds_needed(difference: float, sd: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Return how many seeds of each model would show a difference of their means.
+
+    In a t test of two models whose accuracies have the standard deviation ``sd`` over seeds, a true
+    ``difference`` is then found with the probability ``power``.
+    """
+    from statsmodels.stats.power import TTestIndPower  # slow to import, seldom needed
+
+    n = TTestIndPower().solve_power(abs(difference) / sd, power=power, alpha=alpha)
+    return int(np.ceil(n))
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """Compare how sure a model is with how often it is right.
+
+    Returns
+    -------
+    DataFrame
+        One row for each bin of confidence (the largest probability of an image) that holds images:
+        ``confidence`` (mean, 0 to 1), ``accuracy`` (0 to 1) and ``images``.
+    """
+    sure = probabilities.max(axis=1)
+    number = np.minimum((sure * bins).astype(int), bins - 1)
+    frame = pd.DataFrame({"confidence": sure, "accuracy": probabilities.argmax(axis=1) == labels})
+    groups = frame.astype(float).groupby(number)
+    return groups.mean().assign(images=groups.size()).rename_axis("bin")
+
+
+def expected_calibration_error(table: pd.DataFrame) -> float:
+    """Return the mean gap between confidence and accuracy, weighted by images (Guo et al. 2017).
+
+    ``table`` is from :func:`reliability`.
+    """
+    gap = (table["confidence"] - table["accuracy"]).abs()
+    return float((gap * table["images"]).sum() / table["images"].sum())
+
+
+def accuracy_by_copies(labels: np.ndarray, predictions: np.ndarray,
+                       copy_in_train: np.ndarray) -> pd.DataFrame:
+    """Return the accuracy on all test images, and apart for those known from training.
+
+    Parameters
+    ----------
+    copy_in_train
+        [n] of ``exact``, ``near`` or nothing, from :func:`fer_helpers.audit.copies_in_train`.
+
+    Returns
+    -------
+    DataFrame
+        ``images``, ``accuracy`` and its Wilson interval ``low`` to ``high``.
+    """
+    parts = {"all": np.ones(len(labels), bool), "no copy in train": copy_in_train == "",
+             "near copy in train": copy_in_train == "near",
+             "exact copy in train": copy_in_train == "exact"}
+    rows = {}
+    for name, part in parts.items():
+        images, right = int(part.sum()), int((labels == predictions)[part].sum())
+        if images:
+            low, high = accuracy_interval(right, images)
+            rows[name] = {"images": images, "accuracy": right / images, "low": low, "high": high}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def epoch_choice(histories: list[pd.DataFrame]) -> pd.DataFrame:
+    """Say what it was worth to choose the epoch on the test images.
+
+    Parameters
+    ----------
+    histories
+        Of runs that differ by their seed.
+
+    Returns
+    -------
+    DataFrame
+        One row a run, test accuracies (0 to 1): ``best`` epoch, ``last`` epoch, and ``others``, the
+        epoch that is best on average in the *other* runs, chosen without a look at this one.
+    """
+    curves = pd.DataFrame({i: history["val_accuracy"] for i, history in enumerate(histories)})
+    rows = [{"best": curves[i].max(), "last": histories[i]["val_accuracy"].iloc[-1],
+             "others": curves[i].get(curves.drop(columns=i).mean(axis=1).idxmax(), np.nan)
+             if len(histories) > 1 else np.nan} for i in curves]
+    return pd.DataFrame(rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_helpers.emotions import COURSE, CourseError
+from fer_helpers.emotions import CourseError, course_path
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -21,8 +21,8 @@ def write_whole(path: Path, content: bytes) -> None:
         If the folder cannot be written to or the disk is full.
     """
     path = Path(path)
-    # Always the same name: what a killed program left is overwritten by the next one.
-    partial = path.with_name(f".{path.name}.partial")
+    # A name for each process, so that two can write the same file: the last one stays.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
@@ -45,7 +45,7 @@ def cached(name: str, key: str, compute: Callable[[], dict[str, np.ndarray]]) ->
     The cache is ``.cache/`` in the course's folder, or ``FER_CACHE``. It may be deleted at any
     time: a file that is missing, damaged or made for another key is computed and written anew.
     """
-    path = COURSE / os.environ.get("FER_CACHE", ".cache") / f"{name}.npz"
+    path = course_path("FER_CACHE", ".cache") / f"{name}.npz"
     # Whatever is wrong with the file, the answer is the same: compute.
     with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as file:
         if str(file["key"]) == key:

@@ -1,7 +1,6 @@
 """Every figure of the course: each function takes arrays or frames and returns a Figure."""
 
 import io
-import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from fer_helpers.emotions import COURSE, EMOTIONS
+from fer_helpers.emotions import EMOTIONS, course_path
 from fer_helpers.files import write_whole
 
 TRAIN_COLOUR, TEST_COLOUR, ALERT_COLOUR, GOOD_COLOUR = "#1f77b4", "#e8710a", "#b3261e", "#1b6e3c"
@@ -37,7 +36,7 @@ def save_figure(figure: Figure, name: str, dataset: str) -> str:
         If the folder cannot be written to.
     """
     figure.text(0.995, 0.0, f"dataset: {dataset}", ha="right", va="top", fontsize=8, color="0.4")
-    folder = COURSE / os.environ.get("FER_FIGURES", "figures")
+    folder = course_path("FER_FIGURES", "figures")
     buffer = io.BytesIO()
     # Without the software's version in the file, the same picture is the same bytes.
     figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})

@@ -5,6 +5,7 @@ the dataset is opened, every size has a limit, and nothing is ever written.
 """
 
 import csv
+import errno
 import io
 import os
 import zipfile
@@ -20,7 +21,9 @@ from fer_helpers.emotions import IMAGE_SIZE, SPLITS, CourseError
 
 MAX_BYTES = 4_000_000  # of one image file; FER-2013's have about 1,600
 MAX_SIDE = 4096  # pixels
-MAX_TOTAL = 4_000_000_000  # bytes of a CSV file or an unpacked zip; FER-2013's CSV has 300 MB
+MAX_TOTAL = 1_000_000_000  # bytes of a CSV file or an unpacked zip; FER-2013's CSV has 300 MB
+MAX_NAME = 255  # characters
+MAX_SCANS = 100  # passes over a progressive JPEG; usual are ten
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # Pillow's names; some of its others start programs
 
 # The competition's own names, in fer2013.csv: the meaning of 0 to 6, and of the last column.
@@ -54,14 +57,9 @@ def stamp(root: Path) -> str:
     system and cannot be set back.
     """
     files = [file for _, _, file in _files(root)] if root.is_dir() else [root]
-    lines = []
-    for file in files:
-        try:
-            seen = os.stat(file)
-            lines.append(f"{os.fspath(file)} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}")
-        except OSError as error:  # a link that leads nowhere
-            lines.append(f"{os.fspath(file)} {error.errno}")
-    return "\n".join(lines)
+    seen = [(os.fspath(file), os.lstat(file)) for file in files]
+    return "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+                     for path, stat in seen)
 
 
 def entries(root: Path) -> list[Entry]:
@@ -73,22 +71,27 @@ def entries(root: Path) -> list[Entry]:
         If the dataset as a whole cannot be read.
     """
     if root.is_dir():
-        return _folder_entries(root)
-    if root.suffix.casefold() == ".csv":
-        return list(_csv_entries(root))
-    return _zip_entries(root)
+        return [Entry(split, emotion, file.name, partial(_read_file, file))
+                for split, emotion, file in _files(root)]
+    if not os.access(root, os.R_OK):
+        raise DatasetError(f"{root} cannot be read. Check its permissions.")
+    if not root.is_file():  # a pipe, say: it would be waited for
+        raise DatasetError(
+            f"{root} is neither a folder nor a file. Point FER_DATA at the dataset.")
+    return list(_csv_entries(root)) if root.suffix.casefold() == ".csv" else _zip_entries(root)
 
 
 def decode(content: bytes) -> tuple[Image.Image, tuple[int, int], str]:
     """Decode an image file to 8-bit grey; return it with its size and mode in the file.
 
     16-bit grey is scaled down, colours become their luminance (ITU-R 601), and what is
-    transparent becomes white.
+    transparent becomes white. An orientation in the EXIF data is not applied.
 
     Raises
     ------
     Fault
-        If it is damaged, animated, too large, or not an image.
+        If it is cut short, animated, too large, or not an image. Damage in the middle of a JPEG
+        goes unseen: that format has no checksum.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -97,11 +100,13 @@ def decode(content: bytes) -> tuple[Image.Image, tuple[int, int], str]:
                 raise Fault(f"{width} x {height} pixels, more than {MAX_SIDE} on a side")
             if getattr(image, "n_frames", 1) > 1:
                 raise Fault(f"{image.n_frames} pictures in one file")
+            if image.format == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
+                raise Fault(f"more than {MAX_SCANS} scans: it would take minutes to decode")
             if image.format == "PNG":  # its checksums are not looked at otherwise
-                with Image.open(io.BytesIO(content)) as same:
+                with Image.open(io.BytesIO(content), formats=("PNG",)) as same:
                     same.verify()
             return _grey(image), image.size, image.mode
-    except Fault:
+    except (Fault, MemoryError):
         raise
     except Exception as error:  # Pillow lets out whatever its readers stumble over
         # Its message may hold the address of an object in memory: only the first words help.
@@ -117,48 +122,49 @@ def _grey(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
-def _visible(folder: Path, home: Path) -> list[os.DirEntry]:
-    """List a folder by name, without hidden files; ``home`` is what it must not lead out of."""
-    if not Path(os.path.realpath(folder)).is_relative_to(home):
-        raise DatasetError(
-            f"{folder} is a link that leads out of the dataset. Put the folder itself there."
-        )
+def _visible(folder: Path | os.DirEntry) -> list[os.DirEntry]:
+    """List a folder by name, without hidden files."""
     try:
         found = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise DatasetError(
-            f"{folder} cannot be listed ({error.strerror}). Check its permissions."
+            f"{os.fspath(folder)} cannot be listed ({error.strerror}). Check its permissions."
         ) from error
     return [entry for entry in found
             if not entry.name.startswith(".") and entry.name.casefold() != "thumbs.db"]
 
 
+def _folders(folder: Path | os.DirEntry) -> list[os.DirEntry]:
+    """List the folders in a folder. A link could lead anywhere, so it is refused."""
+    found = [entry for entry in _visible(folder) if entry.is_dir()]
+    for entry in found:
+        if entry.is_symlink():
+            raise DatasetError(
+                f"{entry.path} is a link. Put the folder itself there, or point FER_DATA at the "
+                "dataset that it belongs to."
+            )
+    return found
+
+
 def _files(root: Path) -> Iterator[tuple[str, str, os.DirEntry]]:
     """Yield split, class and directory entry of everything in the class folders."""
-    home = Path(os.path.realpath(root))
-    for split in _visible(root, home):
-        if split.name.casefold() in SPLITS and split.is_dir():
-            for emotion in _visible(split, home):
-                if emotion.is_dir():
-                    for file in _visible(emotion, home):
-                        yield split.name, emotion.name, file
+    for split in _folders(root):
+        if split.name.casefold() in SPLITS:
+            for emotion in _folders(split):
+                for file in _visible(emotion):
+                    yield split.name, emotion.name, file
 
 
-def _folder_entries(root: Path) -> list[Entry]:
-    home = Path(os.path.realpath(root))
-    return [Entry(split, emotion, file.name, partial(_read_file, file, home))
-            for split, emotion, file in _files(root)]
-
-
-def _read_file(file: os.DirEntry, home: Path):
-    if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(home):
-        raise Fault("a link that leads out of the dataset")
+def _read_file(file: os.DirEntry):
+    if not file.is_file(follow_symlinks=False):  # a pipe would be read for ever
+        raise Fault("a link or a folder, not a file")
     try:
-        if not file.is_file():  # a pipe, say: it would be read for ever
-            raise Fault("not a file")
         with open(file, "rb") as opened:
             content = opened.read(MAX_BYTES + 1)
     except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EIO):
+            raise DatasetError(  # it says nothing about the file
+                f"{file.path} cannot be read now ({error.strerror}). Try again.") from error
         raise Fault(f"cannot be read: {error.strerror}") from error
     return decode(_limited(content))
 
@@ -207,20 +213,24 @@ def _zip_entries(root: Path) -> list[Entry]:
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo):
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Fault("packed in an unusual way")  # which zipfile would unpack without limit
     try:
         with archive.open(info) as opened:  # checks the CRC at the end
             content = opened.read(MAX_BYTES + 1)
-    except Exception as error:  # of zipfile, and of each of the ways to compress
+    except MemoryError:
+        raise
+    except Exception as error:  # of zipfile, and of zlib
         raise Fault(f"cannot be unpacked: {error}") from error
     return decode(_limited(content))
 
 
 def _csv_entries(root: Path) -> Iterator[Entry]:
-    line = 1
+    if root.stat().st_size > MAX_TOTAL:
+        raise DatasetError(f"{root} has more than {MAX_TOTAL:,} bytes. FER-2013's CSV file has "
+                           "about 300 million: download it again.")
+    line = 0
     try:
-        if root.stat().st_size > MAX_TOTAL:
-            raise DatasetError(f"{root} has more than {MAX_TOTAL:,} bytes. FER-2013's CSV file has "
-                               "about 300 million: download it again.")
         with open(root, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
             header = [name.strip().casefold() for name in next(reader, [])]
@@ -232,28 +242,31 @@ def _csv_entries(root: Path) -> Iterator[Entry]:
             for row in reader:
                 line = reader.line_num
                 if row:
-                    fields = [field.strip() for field in row]
-                    yield _csv_entry(line, **dict(zip(header, fields, strict=True)))
-    except (OSError, ValueError, csv.Error) as error:
-        if isinstance(error, CourseError):
-            raise
+                    yield _csv_entry(root, line, header, row)
+    except (UnicodeError, csv.Error) as error:
         raise DatasetError(
-            f"{root} cannot be read after line {line} ({error}). Download it again, or remove the "
-            "line."
+            f"{root} is not a whole CSV file in UTF-8 after line {line} ({error}). Download it "
+            "again."
         ) from error
 
 
-def _csv_entry(line: int, emotion: str, pixels: str, usage: str) -> Entry:
-    split = CSV_SPLITS.get(usage.casefold())
+def _csv_entry(root: Path, line: int, header: list[str], row: list[str]) -> Entry:
+    def wrong(what):
+        return DatasetError(f"{root}, line {line}: {what}. Remove the line, or download it again.")
+
+    if len(row) != len(header):
+        raise wrong(f"{len(row)} fields instead of {len(header)}")
+    fields = dict(zip(header, (field.strip() for field in row), strict=True))
+    split = CSV_SPLITS.get(fields["usage"].casefold())
     if split is None:
-        raise ValueError(f"line {line}: Usage {usage[:20]!r} is none of {', '.join(CSV_SPLITS)}")
-    if emotion.casefold() in CSV_EMOTIONS:
-        named = emotion.casefold()
-    elif emotion in [str(number) for number in range(7)]:
-        named = CSV_EMOTIONS[int(emotion)]
-    else:
-        raise ValueError(f"line {line}: emotion {emotion[:20]!r} is not a number from 0 to 6")
-    return Entry(split, named, f"{usage}_{line:08}", partial(_read_pixels, pixels))
+        raise wrong(f"Usage {fields['usage'][:20]!r} is none of {', '.join(CSV_SPLITS)}")
+    emotion = fields["emotion"].casefold()
+    if emotion in [str(number) for number in range(7)]:
+        emotion = CSV_EMOTIONS[int(emotion)]
+    elif emotion not in CSV_EMOTIONS:
+        raise wrong(f"emotion {emotion[:20]!r} is not a number from 0 to 6")
+    return Entry(split, emotion, f"{fields['usage']}_{line:08}",
+                 partial(_read_pixels, fields["pixels"]))
 
 
 def _read_pixels(text: str):

@@ -109,6 +109,8 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
     history, checkpoint = [], None
     if save_to:
         checkpoint = Path(save_to).with_suffix(".checkpoint")
+        for left in checkpoint.parent.glob(f".{checkpoint.stem}.*.partial"):
+            left.unlink()  # half a checkpoint, from a training that was killed
         if Path(save_to).exists():
             run = _finished(save_to, label, about)
             log(f"Read the finished run {Path(save_to).name}; move it away to train again")

@@ -18,8 +18,8 @@ TWO_LABELS = {"train/sad/Training_00001011.jpg", "train/neutral/Training_0000400
 
 
 @pytest.fixture(scope="module")
-def marked(fixture_index):
-    return audit.mark_copies(FIXTURE, fixture_index)
+def marked():
+    return audit.mark_copies(FIXTURE)
 
 
 def test_finds_what_was_planted_and_nothing_else(marked):
@@ -39,9 +39,9 @@ def test_blank_images_are_copies_of_each_other(copy):
     (copy / "test" / "sad" / "blank.jpg").write_bytes(
         (copy / "train" / "sad" / "Training_00001005.jpg").read_bytes())
     data = ds.Dataset(copy)
-    kinds = audit.mark_copies(data, ds.index_images(data)).set_index("path")["copy_in_train"]
+    kinds = audit.mark_copies(data).set_index("path")["copy_in_train"]
     assert kinds["test/sad/blank.jpg"] == "exact"
-    groups = audit.mark_copies(data, ds.index_images(data)).set_index("path")["group"]
+    groups = audit.mark_copies(data).set_index("path")["group"]
     assert groups["test/sad/blank.jpg"] == groups["train/sad/Training_00001005.jpg"]
 
 
@@ -140,6 +140,23 @@ def test_no_picture_is_on_two_sides_of_a_split(seed):
     assert held_out == pytest.approx(0.2, abs=0.06)
     pd.testing.assert_frame_equal(
         split, audit.split_without_leaks(index, parts=5, seed=seed))
+
+
+def test_too_few_pictures_for_a_split(marked):
+    few = ds.balance(marked, {"train": 5, "test": 5})
+    with pytest.raises(ds.DatasetError, match=r"train/\w+ has 5 different .* for 10"):
+        audit.split_without_leaks(few)
+    assert len(audit.split_without_leaks(few, parts=5)) > 50
+
+
+def test_a_dataset_of_blank_images_has_no_near_copies(copy):
+    blank = (copy / "train" / "sad" / "Training_00001005.jpg").read_bytes()
+    for path in copy.rglob("*.jpg"):
+        path.write_bytes(blank)
+    marked = audit.mark_copies(ds.Dataset(copy))
+    assert marked["group"].nunique() == 1
+    pictures = audit.count_copies(marked).loc["pictures that are there more than once"]
+    assert pictures.tolist() == [1, 1]
 
 
 def test_the_split_keeps_the_classes_balanced(marked):

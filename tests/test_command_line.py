@@ -70,7 +70,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(whole, tmp_path)
     pd.testing.assert_frame_equal(resumed.history.drop(columns=seconds),
                                   whole.history.drop(columns=seconds), check_exact=True)
     np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
-    assert [path.name for path in tmp_path.iterdir()] == ["baseline_seed0.npz"]
+    left = [path.name for path in tmp_path.iterdir() if path.suffix != ".partial"]
+    assert left == ["baseline_seed0.npz"]
 
 
 def test_something_else_under_the_runs_name_is_not_overwritten(tmp_path):
@@ -119,4 +120,4 @@ def test_control_c_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Call it again to go on" in errors
+    assert "goes on after its last finished epoch" in errors

@@ -1,12 +1,14 @@
 """Files are written whole or not at all, and the cache may be lost at any time."""
 
+import contextlib
+import os
 import resource
 
 import numpy as np
 import pytest
 
 from fer_helpers import files
-from fer_helpers.emotions import CourseError
+from fer_helpers.emotions import COURSE, CourseError, course_path
 
 
 def test_a_write_leaves_the_file_and_nothing_else(tmp_path):
@@ -28,6 +30,24 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, moment):
         files.write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_do_not_damage_each_others_file(tmp_path):
+    path = tmp_path / "file"
+    children = []
+    for content in (b"a", b"b"):
+        child = os.fork()
+        if child == 0:
+            for _ in range(200):
+                files.write_whole(path, content * 300_000)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+            with contextlib.suppress(FileNotFoundError):
+                assert path.read_bytes() in (b"a" * 300_000, b"b" * 300_000)
+        assert ended[1] == 0, "neither writer failed"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -88,6 +108,15 @@ def test_objects_in_a_cache_are_not_unpickled(cache):
     cache.parent.mkdir()
     np.savez(cache, key="key", a=np.array([{}], dtype=object), allow_pickle=True)
     assert same(files.cached("x", "key", arrays))
+
+
+def test_the_cache_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FER_CACHE", "~/here")
+    files.cached("x", "key", arrays)
+    assert (tmp_path / "here" / "x.npz").exists()
+    monkeypatch.setenv("FER_CACHE", "")
+    assert course_path("FER_CACHE", ".cache") == COURSE / ".cache"
 
 
 def test_a_full_disk_costs_the_cache_and_nothing_else(cache):

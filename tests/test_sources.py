@@ -133,6 +133,13 @@ def bomb():
     return encoded(Image.new("1", (20_000, 20_000)), "PNG")
 
 
+def scans(number):
+    """A progressive JPEG whose last scan is repeated."""
+    content = encoded(face(), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * number + content[-2:]
+
+
 LEFT_OUT = {
     "a text": (b"I am no image", "not a readable image"),
     "nothing": (b"", "not a readable image"),
@@ -147,6 +154,7 @@ LEFT_OUT = {
                          "not a readable image"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 48\n%%EndComments\n",
                    "not a readable image"),
+    "a JPEG with 200 scans": (scans(200), "more than 100 scans"),
     "5 MB": (encoded(face(), "JPEG") + bytes(5_000_000), "more than 4,000,000 bytes"),
 }
 
@@ -159,7 +167,7 @@ def test_a_bad_image_is_left_out_and_counted(copy, tmp_path, form, content, reas
     if form == "zip":
         root = make_zip(tmp_path / "x.zip", members() | {VICTIM: content})
     assert pd.Series([outcome(root)]).str.contains(reason).all(), outcome(root)
-    with pytest.warns(UserWarning, match=f"1 files of .* the first is {VICTIM}.*Notebook 1"):
+    with pytest.warns(UserWarning, match=f"Left out .*: 1 files.* first is {VICTIM}.*Notebook 1"):
         assert len(ds.index_images(ds.Dataset(root))) == 291
 
 
@@ -214,33 +222,67 @@ def test_awkward_names(copy, fixture_index):
 def test_links(copy, tmp_path):
     outside = tmp_path / "private.jpg"
     face().save(outside)
-    sad = copy / "train" / "sad"
-    (sad / "Training_00001003.jpg").unlink()
-    (sad / "Training_00001003.jpg").symlink_to(outside)
-    assert outcome(copy) == "a link that leads out of the dataset"
-    (sad / "Training_00001003.jpg").unlink()
-    (sad / "Training_00001003.jpg").symlink_to("Training_00001003.jpg")
-    assert outcome(copy) == "cannot be read: Too many levels of symbolic links" or \
-        outcome(copy) == "not a file"
-    (sad / "Training_00001003.jpg").unlink()
-    (sad / "Training_00001003.jpg").symlink_to("Training_00001002.jpg")
-    assert outcome(copy) == outcome(copy, "train/sad/Training_00001002.jpg"), "inside is allowed"
+    for target in (outside, "Training_00001003.jpg", "nowhere.jpg", "Training_00001002.jpg"):
+        (copy / VICTIM).unlink()
+        (copy / VICTIM).symlink_to(target)  # out of the folder, to itself, to nothing, inside
+        assert outcome(copy) == "a link or a folder, not a file"
 
 
-def test_a_linked_class_folder(copy, tmp_path):
-    (copy / "train" / "sad").rename(tmp_path / "sad")
-    (copy / "train" / "sad").symlink_to(tmp_path / "sad")
-    with pytest.raises(ds.DatasetError, match=r"sad.* is a link that leads out.*Put the folder"):
+@pytest.mark.parametrize("folder", ["train", "train/sad"])
+def test_a_linked_folder(copy, tmp_path, folder):
+    (copy / folder).rename(tmp_path / "elsewhere")
+    (copy / folder).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ds.DatasetError, match=rf"{folder} is a link.*Put the folder itself"):
         ds.index_images(ds.Dataset(copy))
 
 
 def test_a_folder_and_a_pipe_among_the_images(copy):
     (copy / VICTIM).unlink()
     (copy / VICTIM).mkdir()
-    assert outcome(copy) == "not a file"
+    assert outcome(copy) == "a link or a folder, not a file"
     (copy / VICTIM).rmdir()
     os.mkfifo(copy / VICTIM)
-    assert outcome(copy) == "not a file"
+    assert outcome(copy) == "a link or a folder, not a file"
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.csv", "x"])
+def test_a_pipe_as_dataset_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ds.DatasetError, match=rf"{name} is neither a folder nor a file"):
+        ds.index_images(ds.Dataset(tmp_path / name))
+
+
+@pytest.mark.parametrize("chosen", ["~nobody_of_this_name/x", "x" * 300, "loop"])
+def test_paths_that_lead_nowhere(tmp_path, monkeypatch, chosen):
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "loop") if chosen == "loop" else chosen)
+    with pytest.raises(ds.DatasetError, match="No dataset at"):
+        ds.find_dataset()
+
+
+def test_a_name_that_is_no_text(copy):
+    os.rename(os.fsencode(copy / VICTIM), os.fsencode(copy / "train/sad") + b"/caf\xe9.jpg")
+    index = ds.index_images(ds.Dataset(copy))
+    assert len(index) == 292
+    assert len(ds.fingerprint(index)) == 16
+
+
+def test_nothing_that_can_be_used(copy):
+    for path in copy.rglob("*.jpg"):
+        path.write_bytes(b"junk")
+    with pytest.raises(ds.DatasetError, match=r"None of the 292 files of .* can be used"):
+        ds.index_images(ds.Dataset(copy))
+
+
+def test_a_trouble_of_the_moment_is_no_fault_of_the_file(copy, monkeypatch):
+    def busy(*_):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", busy)
+        with pytest.raises(ds.DatasetError, match=r"Too many open files\). Try again"):
+            ds._read_all(copy)
+    assert len(ds.index_images(ds.Dataset(copy))) == 292
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX permissions")
@@ -292,6 +334,11 @@ def test_a_zip_bomb(tmp_path, monkeypatch):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 50_000_000, "bytes"
+    for kind in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(make_zip(path, members()), "a") as archive:
+            archive.writestr("train/sad/bomb.jpg", bytes(1000), compress_type=kind)
+        with pytest.raises(sources.Fault, match="packed in an unusual way"):
+            next(entry for entry in sources.entries(path) if entry.name == "bomb.jpg").read()
     monkeypatch.setattr(sources, "MAX_TOTAL", 300_000)
     with pytest.raises(ds.DatasetError, match=r"would unpack to more than.*download it again"):
         ds._read_all(path)
@@ -332,7 +379,7 @@ def test_a_bad_row_is_left_out_and_counted(whole, fixture_index, tmp_path, line,
     path = make_csv(tmp_path / "x.csv", fixture_index, whole.pixels)
     with open(path, "a") as file:
         file.write(f"{line}\n\n{ROW}\n")
-    with pytest.warns(UserWarning, match="1 files of .*x.csv are left out"):
+    with pytest.warns(UserWarning, match="Left out of .*x.csv: 1 files"):
         data = ds.Dataset(path)
         assert len(ds.index_images(data)) == 293
     assert data.faults["path"].tolist() == ["train/happy/Training_00000294"]
@@ -340,19 +387,19 @@ def test_a_bad_row_is_left_out_and_counted(whole, fixture_index, tmp_path, line,
 
 
 @pytest.mark.parametrize("line, reason", [
-    (ROW.replace("3,", "7,", 1), "line 294: emotion '7' is not a number from 0 to 6"),
-    (ROW.replace("3,", ",", 1), "line 294: emotion '' is not"),
-    (ROW.replace("Training", "Exam"), "line 294: Usage 'Exam' is none of training"),
-    (ROW + ",more", "argument 2 is longer"),
-    ("3", "shorter than argument"),
-    ('3,"7 7', "unexpected end of data"),
+    (ROW.replace("3,", "7,", 1), "x.csv, line 294: emotion '7' is not a number.*Remove the line"),
+    (ROW.replace("3,", ",", 1), "x.csv, line 294: emotion '' is not"),
+    (ROW.replace("Training", "Exam"), "x.csv, line 294: Usage 'Exam' is none of training"),
+    (ROW + ",more", "x.csv, line 294: 4 fields instead of 3. Remove the line"),
+    ("3", "x.csv, line 294: 1 fields instead of 3"),
+    ('3,"7 7', "x.csv is not a whole CSV file in UTF-8 after line 293 .*unexpected end of data"),
     ("3," + "7 " * 100_000 + ",Training", "field larger than field limit"),
 ])
 def test_a_bad_csv_names_the_line(whole, fixture_index, tmp_path, line, reason):
     path = make_csv(tmp_path / "x.csv", fixture_index, whole.pixels)
     with open(path, "a") as file:
         file.write(line + "\n")
-    with pytest.raises(ds.DatasetError, match=rf"x.csv cannot be read.*{reason}.*remove the line"):
+    with pytest.raises(ds.DatasetError, match=reason):
         ds.index_images(ds.Dataset(path))
 
 
@@ -366,7 +413,7 @@ def test_other_csv_files(tmp_path, content, found):
 
 def test_a_csv_that_is_no_text(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"emotion,pixels,Usage\n\xff\xfe\x00,,\n")
-    with pytest.raises(ds.DatasetError, match=r"x.csv cannot be read after line 1 .*Download"):
+    with pytest.raises(ds.DatasetError, match=r"x.csv is not a whole CSV .* line 0 .*Download"):
         ds._read_all(tmp_path / "x.csv")
 
 
