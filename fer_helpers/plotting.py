@@ -262,6 +262,27 @@ def plot_loss_parts(history: pd.DataFrame, title: str, classes: int = 6) -> Figu
     return figure
 
 
+def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str) -> Figure:
+    """Draw values with their intervals: a line for each row of the tables, a colour for each table.
+
+    The tables have the columns ``accuracy``, ``low`` and ``high``, 0 to 1, and the same index.
+    """
+    rows = next(iter(tables.values())).index
+    figure, axis = plt.subplots(figsize=(9, 0.8 + 0.5 * len(rows)), layout="constrained")
+    for i, (name, table) in enumerate(tables.items()):
+        height = np.arange(len(rows)) + 0.18 * (i - (len(tables) - 1) / 2)
+        ends = np.abs(table[["low", "high"]].to_numpy().T - table["accuracy"].to_numpy())
+        axis.errorbar(table["accuracy"], height, xerr=ends, fmt="o", ms=5, capsize=3, label=name,
+                      color=plt.cm.viridis(i / max(len(tables), 2)))
+    axis.set_yticks(range(len(rows)), rows)
+    axis.invert_yaxis()
+    axis.set(xlabel=xlabel)
+    axis.xaxis.set_major_formatter("{x:.0%}")
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 def plot_confusion_and_report(matrix: pd.DataFrame, report: pd.DataFrame, title: str) -> Figure:
     """Draw the confusion matrix beside the classification report (Figures 11 and 14).
 

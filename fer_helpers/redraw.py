@@ -1,17 +1,18 @@
 """Redraw the result figures of FER-2013 from the files that come with the course."""
 
 from fer_helpers import models
-from fer_helpers.evaluation import classification_report, confusion_matrix
+from fer_helpers.evaluation import accuracy_by_copies, classification_report, confusion_matrix
 from fer_helpers.plotting import (
     plot_confusion_and_report,
     plot_history,
+    plot_intervals,
     plot_layer_table,
     plot_loss_parts,
     plot_two_histories,
     save_figure,
 )
 from fer_helpers.report import layer_comparison, printed_log
-from fer_helpers.runs import reference_runs
+from fer_helpers.runs import known_copies, reference_runs
 
 TITLES = {"baseline": "Baseline", "final": "Final model, 1024 filters",
           "ablation": "Ablation, 512 filters"}
@@ -32,14 +33,21 @@ def figures():
             table, f"{TITLES[model]}: Figure {int(number)} of the report, recomputed"))
     for model, curves, confusion in (("baseline", "fig10", "fig11"), ("final", "fig13", "fig14"),
                                      ("ablation", "fig16", "fig16")):
-        for run in reference_runs(model)[:1]:
-            title = f"{TITLES[model]}, FER-2013, seed {run.settings['seed']}"
-            yield (f"{curves}_{model}_curves",
-                   plot_history(run.history, title, run.about["kept_epoch"]))
-            yield (f"{confusion}_{model}_confusion", plot_confusion_and_report(
-                confusion_matrix(run.labels, run.predictions),
-                classification_report(run.labels, run.predictions), title))
-            if model == "final":
-                yield ("fig13_final_against_report",
-                       plot_two_histories(run.history, printed_log(), title))
-                yield "fig13_final_loss_parts", plot_loss_parts(run.history, title)
+        runs = reference_runs(model)
+        if not runs:
+            continue
+        run = runs[0]
+        title = f"{TITLES[model]}, FER-2013, seed {run.settings['seed']}"
+        yield f"{curves}_{model}_curves", plot_history(run.history, title, run.about["kept_epoch"])
+        yield (f"{confusion}_{model}_confusion", plot_confusion_and_report(
+            confusion_matrix(run.labels, run.predictions),
+            classification_report(run.labels, run.predictions), title))
+        known = {f"seed {run.settings['seed']}": accuracy_by_copies(
+            run.labels, run.predictions, known_copies(run)["copy_in_train"].to_numpy())
+            for run in runs}
+        yield (f"{confusion}_{model}_copies",
+               plot_intervals(known, f"{TITLES[model]}: accuracy on the test images"))
+        if model == "final":
+            yield ("fig13_final_against_report",
+                   plot_two_histories(run.history, printed_log(), title))
+            yield "fig13_final_loss_parts", plot_loss_parts(run.history, title)

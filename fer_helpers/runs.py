@@ -99,3 +99,20 @@ def load_run(path: Path) -> Run:
 def reference_runs(model: str) -> list[Run]:
     """Return the FER-2013 runs of one model that come with the course, by seed; maybe none."""
     return [load_run(path) for path in sorted(REFERENCE.glob(f"{model}_seed*.npz"))]
+
+
+def known_copies(run: Run) -> pd.DataFrame:
+    """Say which test images of a shipped FER-2013 run are copies (notebook 1 finds them).
+
+    Returns
+    -------
+    DataFrame
+        One row a test image, in the run's order: ``group`` (equal for copies of each other) and
+        ``copy_in_train`` (``exact``, ``near`` or nothing).
+    """
+    listed = pd.read_csv(REFERENCE / "fer2013_test_copies.csv", index_col="path",
+                         keep_default_na=False)
+    rows = listed.reindex(run.ids)
+    alone = pd.Series(-1 - np.arange(len(rows)), index=rows.index)  # not listed: its own group
+    return pd.DataFrame({"group": rows["group"].fillna(alone).astype(int),
+                         "copy_in_train": rows["copy_in_train"].fillna("")})

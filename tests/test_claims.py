@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fer_helpers import claims, report
-from fer_helpers.emotions import EMOTIONS
+from fer_helpers.emotions import COURSE, EMOTIONS
 from fer_helpers.runs import Run, reference_runs
 
 VERDICTS = {
@@ -38,6 +38,14 @@ def test_every_verdict(table):
         assert set(table.loc[sorted(OF_FINAL), "verdict"]) == {"not settled"}
     if not reference_runs("ablation"):
         assert table.loc["ablation_accuracy", "verdict"] == "not settled"
+
+
+def test_the_readme_counts_the_verdicts(table):
+    n = table["verdict"].value_counts()
+    text = " ".join((COURSE / "README.md").read_text().split())
+    assert (f"Of {len(table)} claims in the report, {n['holds']} hold, {n['misprint']} are misprints "
+            f"and {n['cannot be right']} cannot be right; {n['not settled']} are not settled"
+            ) in text
 
 
 def test_every_claim_has_a_check_and_every_check_a_claim(table):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fer_helpers.emotions import COURSE
-from fer_helpers.runs import REFERENCE, reference_runs
+from fer_helpers.runs import REFERENCE, known_copies, reference_runs
 from fer_helpers.training import EXPERIMENTS, Settings
 
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("*.ipynb"))
@@ -197,3 +197,22 @@ def test_the_readme_quotes_the_shipped_audit():
         assert f"| {what} | {exact} | {near} |" in text
     known = copies.loc["test images with a copy in train", "balanced subset"].iloc[1]
     assert f"{known} have a copy among the training images" in text
+
+
+def test_what_notebook_3_says_of_copies_is_what_the_shipped_runs_give():
+    cells = nbformat.read(NOTEBOOKS[2], as_version=4).cells
+    text = " ".join("".join(c.source for c in cells if c.cell_type == "markdown").split())
+    gaps, lost = [], []
+    for run in reference_runs("baseline"):
+        copies = known_copies(run)["copy_in_train"].to_numpy()
+        right = run.predictions == run.labels
+        assert f"{(copies != '').sum()} of the 3,594 test images" in text
+        shares = [right[copies == kind].mean() for kind in ("", "near", "exact")]
+        assert shares == sorted(shares), "the closer the copy, the better"
+        assert round(5 * shares[0]) == 2 and round(4 * shares[2]) == 3
+        lost.append(100 * (right.mean() - shares[0]))
+        within = [[right[(copies == kind) & (run.labels == label)].mean() for label in range(6)]
+                  for kind in ("", "exact")]
+        gaps.append(100 * (np.mean(within[1]) - np.mean(within[0])))
+    assert round(np.mean(lost)) == 4 and "about four points below" in text
+    assert f"leaves {min(gaps):.0f} to {max(gaps):.0f} points" in text

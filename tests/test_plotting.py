@@ -161,3 +161,15 @@ def test_by_class_draws_medians_in_the_order_of_the_course(fixture_index):
                      if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2)
     for median in six.groupby("emotion")["brightness"].median():
         assert np.isclose(medians, median).any()
+
+
+def test_intervals_are_drawn_from_low_to_high():
+    table = pd.DataFrame({"accuracy": [0.5, 0.6], "low": [0.4, 0.55], "high": [0.7, 0.65]},
+                         index=["all", "new"])
+    axis = plotting.plot_intervals({"one": table, "two": table + 0.1}, "accuracy").axes[0]
+    drawn = [bars.get_segments() for bars in axis.collections]
+    for segments, shift in zip(drawn, (0, 0.1), strict=True):
+        np.testing.assert_allclose([s[:, 0] for s in segments],
+                                   table[["low", "high"]].to_numpy() + shift)
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["all", "new"]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["one", "two"]

@@ -67,3 +67,16 @@ def test_reference_runs_can_be_read():
             assert np.bincount(run.labels).tolist() == [599] * 6
             kept = run.history.loc[run.about["kept_epoch"]]
             assert run.accuracy == pytest.approx(kept["val_accuracy"], abs=1e-6)
+
+
+def test_known_copies_agree_with_the_shipped_counts():
+    copies = pd.read_csv(runs.REFERENCE / "fer2013_copies.csv", index_col=0, header=[0, 1])
+    exact, near = copies.loc["test images with a copy in train", "balanced subset"]
+    for run in runs.reference_runs("baseline"):
+        found = runs.known_copies(run)
+        assert list(found.index) == list(run.ids)
+        assert (found["copy_in_train"] == "exact").sum() == exact
+        assert (found["copy_in_train"] != "").sum() == near
+        assert found["group"].nunique() < len(found), "some test images are copies of each other"
+        alone = found[found["group"] < 0]
+        assert alone["group"].is_unique and (alone["copy_in_train"] == "").all()
