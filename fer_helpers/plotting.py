@@ -275,11 +275,11 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str) -> Figure:
         axis.errorbar(table["accuracy"], height, xerr=ends, fmt="o", ms=5, capsize=3, label=name,
                       color=plt.cm.viridis(i / max(len(tables), 2)))
     axis.set_yticks(range(len(rows)), rows)
-    axis.invert_yaxis()
-    axis.set(xlabel=xlabel)
+    axis.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
     axis.xaxis.set_major_formatter("{x:.0%}")
     axis.grid(axis="x", alpha=0.3)
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    if len(tables) > 1:
+        axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
