@@ -17,8 +17,7 @@ def train(arguments: argparse.Namespace) -> bool:
     dataset = ds.find_dataset()
     folder = arguments.output or COURSE / "runs" / dataset.name
     save_to = folder / f"{arguments.model}_seed{arguments.seed}.npz"
-    per_class = {"train": arguments.train_per_class, "test": arguments.test_per_class}
-    kept = ds.balance(ds.index_images(dataset), per_class)
+    kept = ds.balance(ds.index_images(dataset), per_class(arguments, dataset))
     sets = (ds.load_images(dataset, kept[kept["split"] == split]) for split in ds.SPLITS)
 
     build, differences = training.EXPERIMENTS[arguments.model]
@@ -33,7 +32,7 @@ def train(arguments: argparse.Namespace) -> bool:
 
 
 def audit(arguments: argparse.Namespace) -> bool:
-    """Write what the audit finds in a dataset as three tables."""
+    """Write what the audit finds in a dataset, as tables."""
     import pandas as pd
 
     from fer_helpers import audit as found
@@ -42,10 +41,11 @@ def audit(arguments: argparse.Namespace) -> bool:
 
     dataset = ds.find_dataset()
     index = found.mark_copies(dataset)
-    per_class = {"train": arguments.train_per_class, "test": arguments.test_per_class}
-    kept = ds.balance(index, per_class)
+    kept = ds.balance(index, per_class(arguments, dataset))
     test = kept[kept["split"] == "test"].assign(copy_in_train=found.copies_in_train(kept))
-    many = test["group"].duplicated(keep=False) | (test["copy_in_train"] != "")
+    # A copy among the training images that were not drawn: the network has never seen it.
+    test["copy_left_out"] = index["copy_in_train"].where(test["copy_in_train"] == "", "")
+    many = test["group"].duplicated(keep=False) | (index["copy_in_train"] != "").loc[test.index]
     half = index["path"].str.extract("(Public|Private)Test", expand=False)
     tables = {
         "counts": ds.count_images(index),
@@ -55,7 +55,8 @@ def audit(arguments: argparse.Namespace) -> bool:
         "faults": found.count_faults(index, dataset.faults),
         "copies": pd.concat([found.count_copies(index), found.count_copies(kept)], axis=1,
                             keys=["six classes", "balanced subset"]),
-        "test_copies": test.loc[many, ["path", "group", "copy_in_train"]].set_index("path"),
+        "test_copies": test.loc[many, ["path", "group", "copy_in_train", "copy_left_out"]]
+                           .set_index("path"),
     }
     folder = arguments.output or COURSE / "runs" / dataset.name
     for name, table in tables.items():
@@ -64,6 +65,13 @@ def audit(arguments: argparse.Namespace) -> bool:
             print(f"{table.to_string()}\n")
     print(f"The tables are in {folder}")
     return True
+
+
+def per_class(arguments: argparse.Namespace, dataset) -> dict[str, int]:
+    """How many images of each class to keep: as the notebooks do, unless told otherwise."""
+    usual = (30, 12) if dataset.is_fixture else (2999, 599)
+    return {"train": arguments.train_per_class or usual[0],
+            "test": arguments.test_per_class or usual[1]}
 
 
 def figures(_: argparse.Namespace) -> bool:
@@ -100,8 +108,8 @@ def main() -> int:
                                     "called again")]
     for one in both:
         one.add_argument("--data", type=Path, help="folder, zip or CSV; otherwise as in notebooks")
-        one.add_argument("--train-per-class", type=count, default=2999, help="of each class, kept")
-        one.add_argument("--test-per-class", type=count, default=599, help="of each class, kept")
+        one.add_argument("--train-per-class", type=count, help="of each class; otherwise 2999")
+        one.add_argument("--test-per-class", type=count, help="of each class; otherwise 599")
         one.add_argument("--output", type=Path, help="folder; otherwise runs/<dataset>")
     one.add_argument("model", choices=["baseline", "final", "ablation"])
     one.add_argument("--seed", type=int, choices=range(1000), metavar="0..999", default=0,

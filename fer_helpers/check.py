@@ -48,7 +48,7 @@ def _dataset():
     except Exception as error:  # whatever it is, the reader should see it as one line
         return False, f"dataset: {error}"
     hint = " (data/README.md tells how to get FER-2013)" if dataset.is_fixture else ""
-    return True, f"dataset: {name}, {len(dataset.pixels):,} images{hint}"
+    return True, f"dataset: {name}, {len(dataset.pixels):,} images, {dataset.root}{hint}"
 
 
 def _figures():

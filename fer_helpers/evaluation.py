@@ -223,22 +223,23 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
 
 
 def accuracy_by_copies(labels: np.ndarray, predictions: np.ndarray,
-                       copy_in_train: np.ndarray) -> pd.DataFrame:
+                       copies: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracy on all test images, and apart for those known from training.
 
     Parameters
     ----------
-    copy_in_train
-        [n] of ``exact``, ``near`` or nothing, from :func:`fer_helpers.audit.copies_in_train`.
+    copies
+        From :func:`fer_helpers.runs.known_copies`.
 
     Returns
     -------
     DataFrame
         ``images``, ``accuracy`` and its Wilson interval ``low`` to ``high``.
     """
-    parts = {"all": np.ones(len(labels), bool), "no copy in train": copy_in_train == "",
-             "near copy in train": copy_in_train == "near",
-             "exact copy in train": copy_in_train == "exact"}
+    seen, left_out = copies["copy_in_train"].to_numpy(), copies["copy_left_out"].to_numpy()
+    parts = {"all": np.ones(len(labels), bool), "no copy in train": seen == "",
+             "exact copy, left out of train": left_out == "exact",
+             "near copy in train": seen == "near", "exact copy in train": seen == "exact"}
     rows = {}
     for name, part in parts.items():
         images, right = int(part.sum()), int((labels == predictions)[part].sum())

@@ -22,7 +22,10 @@ def banner(dataset: Dataset) -> Markdown:
             "numbers say nothing about real faces. To run on FER-2013, follow `data/README.md` "
             "and run the notebook again."
         )
-    return Markdown(f"> **This notebook is running on the dataset** `{dataset.name}`.")
+    return Markdown(
+        f"> **This notebook is running on the dataset** `{dataset.name}`. Its outputs may show "
+        "real faces: do not commit or share them."
+    )
 
 
 def show_table(frame: pd.DataFrame) -> HTML:

@@ -83,6 +83,8 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
         axis.set_xticks([])
         axis.set_yticks([])
         axis.spines[:].set_visible(False)
+    for axis in axes.flat[:len(images)]:
+        axis.spines[:].set(visible=True, color="0.85")  # a white image needs a border
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
         axis = axes.flat[i]
         axis.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
@@ -90,6 +92,41 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
                        color=colours[i] if colours else "black")
     for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
         axis.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+    return figure
+
+
+def plot_maps(images: np.ndarray, maps: dict[str, np.ndarray], titles: list[str]) -> Figure:
+    """Draw images [n, 48, 48, 1] in a row, and below them each set of maps [n, 48, 48] over them.
+
+    A map goes from 0 (dark) to 1 (bright).
+    """
+    repeated = np.concatenate([images] * (1 + len(maps)))
+    figure = plot_image_grid(repeated, [*titles, *[""] * (len(repeated) - len(titles))],
+                             columns=len(images), row_labels=["image", *maps])
+    figure.set_size_inches(1.35 * len(images) + 1, 1.37 * (1 + len(maps)) + 0.3)
+    axes = np.reshape(figure.axes, (1 + len(maps), len(images)))
+    for row, values in zip(axes[1:], maps.values(), strict=True):
+        for axis, shown in zip(row, values, strict=True):
+            axis.imshow(shown, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+    return figure
+
+
+def plot_reliability(table: pd.DataFrame, title: str, bins: int = 10) -> Figure:
+    """Draw how often a model is right against how sure it is, and on how many images.
+
+    ``table`` is from :func:`fer_helpers.evaluation.reliability`, with so many bins.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure.suptitle(title, fontweight="bold")
+    left.plot([0, 1], [0, 1], color="0.5", ls="--", lw=1, label="as sure as right")
+    left.plot(table["confidence"], table["accuracy"], color=TEST_COLOUR, marker="o", label="model")
+    left.set(xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    left.legend(frameon=False)
+    right.bar((table.index + 0.5) / bins, table["images"], width=0.9 / bins, color=TRAIN_COLOUR)
+    right.set(xlabel="confidence", ylabel="images", xlim=(0, 1))
+    for axis in (left, right):
+        axis.xaxis.set_major_formatter("{x:.0%}")
+    left.yaxis.set_major_formatter("{x:.0%}")
     return figure
 
 
@@ -123,7 +160,7 @@ def plot_similarity(similarity: pd.Series, threshold: float) -> Figure:
               transform=axis.get_xaxis_transform())
     axis.set(xlabel="similarity of two images", ylabel="pairs")
     if counts.max() > 100:
-        axis.set_yscale("log")
+        axis.set(yscale="log", ylabel="pairs (log scale)")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_minor_formatter(NullFormatter())
     axis.yaxis.set_major_formatter("{x:,.0f}")

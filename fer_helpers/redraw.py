@@ -43,7 +43,7 @@ def figures():
             confusion_matrix(run.labels, run.predictions),
             classification_report(run.labels, run.predictions), title))
         known = {f"seed {run.settings['seed']}": accuracy_by_copies(
-            run.labels, run.predictions, known_copies(run)["copy_in_train"].to_numpy())
+            run.labels, run.predictions, known_copies(run))
             for run in runs}
         yield (f"{confusion}_{model}_copies",
                plot_intervals(known, f"{TITLES[model]}: accuracy on the test images"))

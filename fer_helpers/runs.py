@@ -108,11 +108,11 @@ def known_copies(run: Run) -> pd.DataFrame:
     -------
     DataFrame
         One row a test image, in the run's order: ``group`` (equal for copies of each other) and
-        ``copy_in_train`` (``exact``, ``near`` or nothing).
+        ``copy_in_train`` (``exact``, ``near`` or nothing), and ``copy_left_out``, the same for
+        copies among the training images that were not drawn.
     """
     listed = pd.read_csv(REFERENCE / "fer2013_test_copies.csv", index_col="path",
                          keep_default_na=False)
     rows = listed.reindex(run.ids)
     alone = pd.Series(-1 - np.arange(len(rows)), index=rows.index)  # not listed: its own group
-    return pd.DataFrame({"group": rows["group"].fillna(alone).astype(int),
-                         "copy_in_train": rows["copy_in_train"].fillna("")})
+    return rows.assign(group=rows["group"].fillna(alone).astype(int)).fillna("")

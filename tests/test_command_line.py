@@ -104,6 +104,7 @@ def test_audit_writes_the_tables_that_notebook_1_shows(tmp_path):
         assert list(pd.read_csv(path, index_col=0).columns) == list(shipped.columns)
     marks = pd.read_csv(tables["test_copies"], keep_default_na=False)
     assert sorted(marks["copy_in_train"]) == ["exact", "near"]
+    assert set(marks["copy_left_out"]) == {""}
     assert pd.read_csv(tables["faults"], index_col=0).sum().tolist() == [2, 0]
 
 

@@ -240,14 +240,16 @@ def test_reliability_agrees_with_scikit_learn():
 def test_accuracy_by_copies():
     labels = np.array([0, 1, 2, 3, 4, 5])
     predicted = np.array([0, 1, 2, 0, 0, 0])
-    kinds = np.array(["exact", "near", "", "", "", "near"])
-    table = evaluation.accuracy_by_copies(labels, predicted, kinds)
-    assert table["images"].to_dict() == {"all": 6, "no copy in train": 3, "near copy in train": 2,
-                                         "exact copy in train": 1}
-    assert table["accuracy"].tolist() == pytest.approx([1 / 2, 1 / 3, 1 / 2, 1])
+    copies = pd.DataFrame({"copy_in_train": ["exact", "near", "", "", "", "near"],
+                           "copy_left_out": ["", "", "exact", "near", "", ""]})
+    table = evaluation.accuracy_by_copies(labels, predicted, copies)
+    assert table["images"].to_dict() == {
+        "all": 6, "no copy in train": 3, "exact copy, left out of train": 1,
+        "near copy in train": 2, "exact copy in train": 1}
+    assert table["accuracy"].tolist() == pytest.approx([1 / 2, 1 / 3, 1, 1 / 2, 1])
     assert (table["low"] < table["high"]).all()
-    assert "near copy in train" not in evaluation.accuracy_by_copies(
-        labels, predicted, np.full(6, "")).index
+    none = evaluation.accuracy_by_copies(labels, predicted, copies.assign(copy_in_train=""))
+    assert "near copy in train" not in none.index
 
 
 def test_epoch_choice():

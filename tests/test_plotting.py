@@ -14,6 +14,10 @@ COUNTS = pd.DataFrame([[10, 20, 3], [4, 5, 1]], index=["train", "test"],
                       columns=["happy", "sad", "disgust"])
 
 
+RELIABILITY = pd.DataFrame({"confidence": [0.25, 0.95], "accuracy": [0.3, 0.8],
+                            "images": [40.0, 60.0]}, index=[2, 9])
+
+
 def predictions():
     probabilities = RNG.dirichlet(np.ones(6), 20)
     sample = evaluation.sample_of_predictions(probabilities, LABELS[:20], 20, 0)
@@ -32,6 +36,9 @@ DRAW = {
     "history": lambda: plotting.plot_history(report.printed_log(), "the report's log", 18),
     "two histories": lambda: plotting.plot_two_histories(
         report.printed_log() + 0.1, report.printed_log(), "title"),
+    "maps": lambda: plotting.plot_maps(IMAGES[:3], {"one": np.eye(48)[None].repeat(3, 0)},
+                                       list("abc")),
+    "reliability": lambda: plotting.plot_reliability(RELIABILITY, "title"),
     "loss parts": lambda: plotting.plot_loss_parts(
         report.printed_log().assign(val_cross_entropy=1.7), "title"),
     "confusion": lambda: plotting.plot_confusion_and_report(
@@ -173,3 +180,20 @@ def test_intervals_are_drawn_from_low_to_high():
                                    table[["low", "high"]].to_numpy() + shift)
     assert [label.get_text() for label in axis.get_yticklabels()] == ["all", "new"]
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["one", "two"]
+
+
+def test_reliability_draws_accuracy_over_confidence_and_images_per_bin():
+    left, right = plotting.plot_reliability(RELIABILITY, "title").axes
+    line = next(line for line in left.lines if line.get_label() == "model")
+    np.testing.assert_array_equal(line.get_xydata(), [[0.25, 0.3], [0.95, 0.8]])
+    assert [(round(bar.get_x() + bar.get_width() / 2, 2), bar.get_height())
+            for bar in right.patches] == [(0.25, 40), (0.95, 60)]
+
+
+def test_maps_lie_over_their_images():
+    maps = RNG.random((3, 48, 48))
+    axes = plotting.plot_maps(IMAGES[:3], {"one": maps}, list("abc")).axes
+    assert [a.get_title() for a in axes[:3]] == list("abc")
+    for axis, image, shown in zip(axes[3:], IMAGES, maps, strict=False):
+        np.testing.assert_array_equal(axis.images[0].get_array(), image[..., 0])
+        np.testing.assert_array_equal(axis.images[1].get_array(), shown)
