@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -89,8 +90,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def stop(*_) -> None:
+    """End at once: files are whole at every moment, and an exception can get lost in libraries."""
+    print("Stopped. A training goes on after its last finished epoch if called again.",
+          file=sys.stderr, flush=True)
+    os._exit(130)
+
+
 def main() -> int:
     """Run the chosen command; return the exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)  # Ctrl-C
     parser = argparse.ArgumentParser(
         prog="python -m fer_helpers", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     commands = parser.add_subparsers(required=True)
@@ -124,10 +134,6 @@ def main() -> int:
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("Stopped. A training goes on after its last finished epoch if called again.",
-              file=sys.stderr)
-        return 130
 
 
 if __name__ == "__main__":
