@@ -134,25 +134,24 @@ def _visible(folder: Path | os.DirEntry) -> list[os.DirEntry]:
             if not entry.name.startswith(".") and entry.name.casefold() != "thumbs.db"]
 
 
-def _folders(folder: Path | os.DirEntry) -> list[os.DirEntry]:
-    """List the folders in a folder. A link could lead anywhere, so it is refused."""
-    found = [entry for entry in _visible(folder) if entry.is_dir()]
-    for entry in found:
-        if entry.is_symlink():
-            raise DatasetError(
-                f"{entry.path} is a link. Put the folder itself there, or point FER_DATA at the "
-                "dataset that it belongs to."
-            )
-    return found
+def _checked(folder: os.DirEntry) -> os.DirEntry:
+    """Return a folder, unless it is a link, which could lead anywhere."""
+    if folder.is_symlink():
+        raise DatasetError(
+            f"{folder.path} is a link. Put the folder itself there, or point FER_DATA at the "
+            "dataset that it belongs to."
+        )
+    return folder
 
 
 def _files(root: Path) -> Iterator[tuple[str, str, os.DirEntry]]:
     """Yield split, class and directory entry of everything in the class folders."""
-    for split in _folders(root):
-        if split.name.casefold() in SPLITS:
-            for emotion in _folders(split):
-                for file in _visible(emotion):
-                    yield split.name, emotion.name, file
+    for split in _visible(root):
+        if split.name.casefold() in SPLITS and split.is_dir():
+            for emotion in _visible(_checked(split)):
+                if emotion.is_dir():
+                    for file in _visible(_checked(emotion)):
+                        yield split.name, emotion.name, file
 
 
 def _read_file(file: os.DirEntry):

@@ -236,6 +236,11 @@ def test_a_linked_folder(copy, tmp_path, folder):
         ds.index_images(ds.Dataset(copy))
 
 
+def test_a_link_beside_the_dataset_does_not_matter(copy, tmp_path):
+    (copy / "elsewhere").symlink_to(tmp_path)
+    assert outcome(copy) == outcome(ds.FIXTURE)
+
+
 def test_a_folder_and_a_pipe_among_the_images(copy):
     (copy / VICTIM).unlink()
     (copy / VICTIM).mkdir()
