@@ -213,7 +213,7 @@ def plot_layer_table(table: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = None,
-                 chance: float = 1 / 6) -> Figure:
+                 chance: float = 1 / 6, report: pd.DataFrame | None = None) -> Figure:
     """Draw accuracy and loss over the epochs, train and test (Figures 10, 13 and 16).
 
     Parameters
@@ -224,25 +224,33 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
         The epoch whose weights were kept, marked by a dotted line.
     chance
         The accuracy of guessing.
+    report
+        The report's log (Figure 7), to be drawn behind the curves, dashed.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title, fontweight="bold")
+    curves = (("", "train (augmented)", TRAIN_COLOUR, "o"), ("val_", "test", TEST_COLOUR, "s"))
     for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
-        axis.plot(history.index, history[name], color=TRAIN_COLOUR, marker="o", ms=3.5,
-                  label="train (augmented)")
-        axis.plot(history.index, history[f"val_{name}"], color=TEST_COLOUR, marker="s", ms=3.5,
-                  label="test")
+        for prefix, label, colour, marker in curves:
+            axis.plot(history.index, history[prefix + name], color=colour, marker=marker, ms=3.5,
+                      label=label)
+            if report is not None:
+                axis.plot(report.index, report[prefix + name], color=colour, ls="--", alpha=0.6,
+                          label=f"report: {label}")
         if kept_epoch:
             axis.axvline(kept_epoch, color="0.5", ls=":", label=f"weights kept: epoch {kept_epoch}")
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.set_xlim(0.5, len(history) + 0.5)
+        shown = max(len(history), 0 if report is None else len(report))
+        axis.set(xlabel="epoch", ylabel=name, xlim=(0.5, shown + 0.5))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
     axes[0].axhline(chance, color="0.5", ls="--", lw=1, label=f"guessing ({chance:.0%})")
     axes[0].set_ylim(0, 1)
-    _loss_scale(axes[1], history[["loss", "val_loss"]].to_numpy())
+    losses = [frame[["loss", "val_loss"]].to_numpy() for frame in (history, report)
+              if frame is not None]
+    _loss_scale(axes[1], np.concatenate(losses))
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4 if report is None else 3,
+                  frameon=False, fontsize=9)
     return figure
 
 
@@ -256,30 +264,6 @@ def _loss_scale(axis, losses: np.ndarray) -> None:
         axis.set_ylabel("loss (log scale)")
     else:
         axis.set_ylim(bottom=0)
-
-
-def plot_two_histories(ours: pd.DataFrame, report: pd.DataFrame, title: str) -> Figure:
-    """Draw the curves of a run over those of the report's log (Figure 7).
-
-    Both frames are histories: index epoch, columns ``accuracy``, ``loss`` and with ``val_``.
-    """
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-    figure.suptitle(title, fontweight="bold")
-    for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
-        for prefix, what, colour in (("", "train", TRAIN_COLOUR), ("val_", "test", TEST_COLOUR)):
-            axis.plot(report.index, report[prefix + name], color=colour, ls="--", alpha=0.6,
-                      label=f"{what}, report")
-            axis.plot(ours.index, ours[prefix + name], color=colour, marker="o", ms=3.5,
-                      label=f"{what}, ours")
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axis.grid(alpha=0.3)
-    axes[0].set_ylim(bottom=0)
-    _loss_scale(axes[1], np.concatenate([frame[["loss", "val_loss"]].to_numpy()
-                                         for frame in (ours, report)]))
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    return figure
 
 
 def plot_loss_parts(history: pd.DataFrame, title: str, classes: int = 6) -> Figure:

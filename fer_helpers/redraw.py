@@ -8,7 +8,6 @@ from fer_helpers.plotting import (
     plot_intervals,
     plot_layer_table,
     plot_loss_parts,
-    plot_two_histories,
     save_figure,
 )
 from fer_helpers.report import layer_comparison, printed_log
@@ -49,5 +48,6 @@ def figures():
                plot_intervals(known, f"{TITLES[model]}: accuracy on the test images"))
         if model == "final":
             yield ("fig13_final_against_report",
-                   plot_two_histories(run.history, printed_log(), title))
+                   plot_history(run.history, title, run.about["kept_epoch"],
+                                report=printed_log()))
             yield "fig13_final_loss_parts", plot_loss_parts(run.history, title)

@@ -34,8 +34,8 @@ DRAW = {
     "grid": lambda: plotting.plot_image_grid(IMAGES[:6], list("abcdef"), 4, row_labels=["one"]),
     "layers": layer_table,
     "history": lambda: plotting.plot_history(report.printed_log(), "the report's log", 18),
-    "two histories": lambda: plotting.plot_two_histories(
-        report.printed_log() + 0.1, report.printed_log(), "title"),
+    "history over the report's": lambda: plotting.plot_history(
+        report.printed_log() + 0.1, "title", 18, report=report.printed_log()),
     "maps": lambda: plotting.plot_maps(IMAGES[:3], {"one": np.eye(48)[None].repeat(3, 0)},
                                        list("abc")),
     "reliability": lambda: plotting.plot_reliability(RELIABILITY, "title"),
@@ -95,14 +95,14 @@ def test_history_draws_the_numbers_given():
         assert lines["weights kept: epoch 18"] is not None
 
 
-def test_two_histories_draws_all_eight_curves():
+def test_history_over_the_reports_log_draws_all_eight_curves():
     log = report.printed_log()
-    left, right = plotting.plot_two_histories(log * 1.1, log, "title").axes
+    left, right = plotting.plot_history(log * 1.1, "title", report=log).axes
     for axis, name in ((left, "accuracy"), (right, "loss")):
         lines = {line.get_label(): line.get_ydata() for line in axis.lines}
-        for what, column in (("train", name), ("test", f"val_{name}")):
-            np.testing.assert_array_equal(lines[f"{what}, report"], log[column])
-            np.testing.assert_allclose(lines[f"{what}, ours"], 1.1 * log[column])
+        for what, column in (("train (augmented)", name), ("test", f"val_{name}")):
+            np.testing.assert_array_equal(lines[f"report: {what}"], log[column])
+            np.testing.assert_allclose(lines[what], 1.1 * log[column])
 
 
 def test_the_parts_of_the_loss_add_up():
