@@ -68,6 +68,23 @@ def sample_of_predictions(probabilities: np.ndarray, labels: np.ndarray, count: 
         predicted class, ``correct``.
     """
     positions = np.random.RandomState(seed).permutation(len(labels))[:count]
+    return _predictions(probabilities, labels, positions)
+
+
+def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int) -> pd.DataFrame:
+    """List the ``count`` wrong predictions of which the model was most sure, surest first.
+
+    Returns
+    -------
+    DataFrame
+        As from :func:`sample_of_predictions`.
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    surest = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
+    return _predictions(probabilities, labels, wrong[surest[:count]])
+
+
+def _predictions(probabilities, labels, positions) -> pd.DataFrame:
     predicted = probabilities[positions].argmax(axis=1)
     return pd.DataFrame({
         "true": [EMOTIONS[i] for i in labels[positions]],

@@ -71,6 +71,20 @@ def test_sample_of_predictions():
     assert list(other.index) != list(sample.index)
 
 
+def test_confident_mistakes_are_wrong_and_the_surest_come_first():
+    rng = np.random.default_rng(12)
+    probabilities, labels = rng.dirichlet(np.ones(6), 100), rng.integers(0, 6, 100)
+    table = evaluation.confident_mistakes(probabilities, labels, 10)
+    assert not table["correct"].any()
+    assert table["probability"].is_monotonic_decreasing
+    wrong = probabilities.argmax(axis=1) != labels
+    others = np.setdiff1d(np.flatnonzero(wrong), table.index)
+    assert probabilities[others].max() <= table["probability"].min()
+    row = table.iloc[0]
+    assert EMOTIONS[labels[table.index[0]]] == row["true"] != row["predicted"]
+    assert len(evaluation.confident_mistakes(np.eye(6), np.arange(6), 3)) == 0
+
+
 # Honest comparison: against statsmodels and scikit-learn, and against simulations
 
 LABELS_200 = np.random.default_rng(0).integers(0, 6, 200)
