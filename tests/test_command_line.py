@@ -1,6 +1,7 @@
 """`python -m fer_helpers`, as a process that can be killed."""
 
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -72,6 +73,19 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(whole, tmp_path)
     np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
     left = [path.name for path in tmp_path.iterdir() if path.suffix != ".partial"]
     assert left == ["baseline_seed0.npz"]
+
+
+def test_a_full_disk_is_one_line_and_damages_nothing(tmp_path):
+    """The limit on the size of a file stands for the disk: the write ends half-way."""
+    small = (1_000_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    result = subprocess.run(
+        [sys.executable, "-m", "fer_helpers", "train", "baseline", *SMALL, f"--output={tmp_path}"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, small),
+        capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "baseline_seed0.checkpoint cannot be written" in result.stderr.splitlines()[-1]
+    assert "that the disk has room" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_something_else_under_the_runs_name_is_not_overwritten(tmp_path):
