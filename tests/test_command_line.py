@@ -19,7 +19,9 @@ SMALL = ["--epochs=6", "--batch-size=16", "--train-per-class=30", "--test-per-cl
 def start(folder, *more):
     return subprocess.Popen(
         [sys.executable, "-m", "fer_helpers", "train", "baseline", *SMALL, f"--output={folder}",
-         *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+         *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Started in the background, pytest would hand on that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def finish(folder, *more):
