@@ -130,8 +130,12 @@ def _visible(folder: Path | os.DirEntry) -> list[os.DirEntry]:
         raise DatasetError(
             f"{os.fspath(folder)} cannot be listed ({error.strerror}). Check its permissions."
         ) from error
-    return [entry for entry in found
-            if not entry.name.startswith(".") and entry.name.casefold() != "thumbs.db"]
+    return [entry for entry in found if not _hidden(entry.name)]
+
+
+def _hidden(name: str) -> bool:
+    """Whether an operating system put a file there, and not the dataset's maker."""
+    return name.startswith(".") or name.casefold() == "thumbs.db"
 
 
 def _checked(folder: os.DirEntry) -> os.DirEntry:
@@ -196,8 +200,7 @@ def _zip_entries(root: Path) -> list[Entry]:
                 f"{root} holds the name {info.filename!r}, which leads out of it. Kaggle's archive "
                 "does not: download it again."
             )
-        hidden = any(part.startswith(".") for part in path.parts)  # macOS adds such names
-        if hidden or path.name.casefold() == "thumbs.db" or len(path.parts) < 3:
+        if any(map(_hidden, path.parts)) or len(path.parts) < 3:
             continue
         *home, split, emotion, name = path.parts
         if split.casefold() in SPLITS:
