@@ -160,9 +160,8 @@ def plot_similarity(similarity: pd.Series, threshold: float) -> Figure:
               transform=axis.get_xaxis_transform())
     axis.set(xlabel="similarity of two images", ylabel="pairs")
     if counts.max() > 100:
-        axis.set(yscale="log", ylabel="pairs (log scale)")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        _log_scale(axis)
+        axis.set_ylabel("pairs (log scale)")
     axis.yaxis.set_major_formatter("{x:,.0f}")
     return figure
 
@@ -254,13 +253,17 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
     return figure
 
 
+def _log_scale(axis) -> None:
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _loss_scale(axis, losses: np.ndarray) -> None:
     """Choose a log scale if the first epochs cost many times the last ones, so both show."""
     if losses.max() > 4 * losses.min() > 0:
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        _log_scale(axis)
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_ylabel("loss (log scale)")
     else:
         axis.set_ylim(bottom=0)
