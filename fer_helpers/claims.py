@@ -12,7 +12,7 @@ from scipy import stats
 
 from fer_helpers import models
 from fer_helpers.emotions import EMOTIONS
-from fer_helpers.evaluation import classification_report, confusion_matrix
+from fer_helpers.evaluation import classification_report, confusion_matrix, most_confused
 from fer_helpers.report import layer_comparison, printed, printed_log
 from fer_helpers.runs import REFERENCE, reference_runs
 
@@ -334,18 +334,10 @@ def confused_pairs():
     runs = reference_runs("final")
     if not runs:
         return "no full run yet", None
-    ranked = confused(sum(confusion_matrix(run.labels, run.predictions) for run in runs))
+    ranked = most_confused(sum(confusion_matrix(run.labels, run.predictions) for run in runs))
     most = ranked.index[:3]
     said = {frozenset(pair) for pair in (("fear", "sad"), ("neutral", "sad"), ("angry", "sad"))}
     return ", ".join(most), {frozenset(pair.split("/")) for pair in most} == said
-
-
-def confused(matrix: pd.DataFrame) -> pd.Series:
-    """Count the images of each pair of classes taken for the other, most confused first."""
-    both = matrix.to_numpy() + matrix.to_numpy().T
-    rows, columns = np.triu_indices(len(both), 1)
-    names = [f"{matrix.index[i]}/{matrix.index[j]}" for i, j in zip(rows, columns, strict=True)]
-    return pd.Series(both[rows, columns], index=names, name="images").sort_values(ascending=False)
 
 
 @_check

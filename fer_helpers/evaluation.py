@@ -44,6 +44,18 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> pd.DataFram
     )
 
 
+def most_confused(matrix: pd.DataFrame) -> pd.Series:
+    """Rank the 15 pairs of classes by how many images of one were taken for the other.
+
+    Both directions count together. ``matrix`` is from :func:`confusion_matrix`.
+    """
+    both = matrix.to_numpy() + matrix.to_numpy().T
+    rows, columns = np.triu_indices(len(both), 1)
+    names = [f"{matrix.index[i]}/{matrix.index[j]}" for i, j in zip(rows, columns, strict=True)]
+    return pd.Series(both[rows, columns], index=names, name="images").sort_values(
+        ascending=False, kind="stable")
+
+
 def classification_report(labels: np.ndarray, predictions: np.ndarray) -> pd.DataFrame:
     """Return precision, recall, F1 (0 to 1) and support per class, with two means below.
 
@@ -137,8 +149,8 @@ def _resampled_sums(values: np.ndarray, groups: np.ndarray, resamples: int, seed
 
 def bootstrap_difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray,
                          groups: np.ndarray, *, resamples: int = 2000, confidence: float = 0.95,
-                         seed: int = 0) -> tuple[float, float]:
-    """Return an interval for the accuracy of ``first`` minus that of ``second``, -1 to 1.
+                         seed: int = 0) -> dict[str, float]:
+    """Return the accuracy of ``first`` minus that of ``second``, with an interval, -1 to 1.
 
     A paired bootstrap (Efron 1979): the same images for both models. Copies of a picture are not
     independent, so whole groups are drawn and not single images.
@@ -147,13 +159,18 @@ def bootstrap_difference(labels: np.ndarray, first: np.ndarray, second: np.ndarr
     ----------
     groups
         [n], images with equal values are copies of each other.
+
+    Returns
+    -------
+    dict
+        ``difference``, ``low`` and ``high``.
     """
     gain = (first == labels).astype(float) - (second == labels)
     values = np.column_stack([gain, np.ones(len(labels))])
     sums = _resampled_sums(values, groups, resamples, seed)
     tail = (1 - confidence) / 2
     low, high = np.quantile(sums[:, 0] / sums[:, 1], [tail, 1 - tail])
-    return float(low), float(high)
+    return {"difference": float(gain.mean()), "low": float(low), "high": float(high)}
 
 
 def class_intervals(labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray, *,
@@ -272,16 +289,20 @@ def epoch_choice(histories: list[pd.DataFrame]) -> pd.DataFrame:
     Parameters
     ----------
     histories
-        Of runs that differ by their seed.
+        Of runs that differ by their seed, or by little.
 
     Returns
     -------
     DataFrame
-        One row a run, test accuracies (0 to 1): ``best`` epoch, ``last`` epoch, and ``others``, the
-        epoch that is best on average in the *other* runs, chosen without a look at this one.
+        One row a run, accuracies on the test images (0 to 1): at the ``best`` epoch, at the one
+        with the ``lowest loss`` (early stopping), at the ``last``, and at the one that is best on
+        average in the ``other runs``, chosen without a look at this one.
     """
     curves = pd.DataFrame({i: history["val_accuracy"] for i, history in enumerate(histories)})
-    rows = [{"best": curves[i].max(), "last": histories[i]["val_accuracy"].iloc[-1],
-             "others": curves[i].get(curves.drop(columns=i).mean(axis=1).idxmax(), np.nan)
-             if len(histories) > 1 else np.nan} for i in curves]
+    rows = []
+    for i, history in enumerate(histories):
+        curve = history["val_accuracy"]
+        chosen = curves.drop(columns=i).mean(axis=1).idxmax() if len(histories) > 1 else None
+        rows.append({"best": curve.max(), "lowest loss": curve[history["val_loss"].idxmin()],
+                     "last": curve.iloc[-1], "other runs": curve.get(chosen, np.nan)})
     return pd.DataFrame(rows)

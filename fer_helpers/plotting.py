@@ -135,7 +135,8 @@ def plot_bars(counts: pd.DataFrame, title: str) -> Figure:
     rows, columns = counts.shape
     figure, axis = plt.subplots(figsize=(9, 0.9 + rows * (0.16 + 0.2 * columns)),
                                 layout="constrained")
-    counts.plot.barh(ax=axis, width=0.8, color=[TRAIN_COLOUR, TEST_COLOUR][:columns])
+    counts.plot.barh(ax=axis, width=0.8, color=[TRAIN_COLOUR, TEST_COLOUR][:columns],
+                     legend=False)
     axis.set_title(title, loc="left")
     axis.set(xlabel="", ylabel="", xticks=[])
     axis.spines[["bottom", "left"]].set_visible(False)
@@ -144,7 +145,8 @@ def plot_bars(counts: pd.DataFrame, title: str) -> Figure:
     for bars in axis.containers:
         axis.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=9)
     axis.margins(x=0.1)
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    if columns > 1:
+        axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -212,7 +214,7 @@ def plot_layer_table(table: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = None,
-                 chance: float = 1 / 6, report: pd.DataFrame | None = None) -> Figure:
+                 chance: float = 1 / 6, behind: tuple[str, pd.DataFrame] | None = None) -> Figure:
     """Draw accuracy and loss over the epochs, train and test (Figures 10, 13 and 16).
 
     Parameters
@@ -223,32 +225,31 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
         The epoch whose weights were kept, marked by a dotted line.
     chance
         The accuracy of guessing.
-    report
-        The report's log (Figure 7), to be drawn behind the curves, dashed.
+    behind
+        Name and history of another run, drawn behind this one, dashed.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title, fontweight="bold")
+    histories = [history, behind[1]] if behind else [history]
     curves = (("", "train (augmented)", TRAIN_COLOUR, "o"), ("val_", "test", TEST_COLOUR, "s"))
     for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
         for prefix, label, colour, marker in curves:
             axis.plot(history.index, history[prefix + name], color=colour, marker=marker, ms=3.5,
                       label=label)
-            if report is not None:
-                axis.plot(report.index, report[prefix + name], color=colour, ls="--", alpha=0.6,
-                          label=f"report: {label}")
+            if behind:
+                axis.plot(behind[1].index, behind[1][prefix + name], color=colour, ls="--",
+                          alpha=0.6, label=f"{behind[0]}: {label}")
         if kept_epoch:
             axis.axvline(kept_epoch, color="0.5", ls=":", label=f"weights kept: epoch {kept_epoch}")
-        shown = max(len(history), 0 if report is None else len(report))
-        axis.set(xlabel="epoch", ylabel=name, xlim=(0.5, shown + 0.5))
+        axis.set(xlabel="epoch", ylabel=name,
+                 xlim=(0.5, max(len(shown) for shown in histories) + 0.5))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
     axes[0].axhline(chance, color="0.5", ls="--", lw=1, label=f"guessing ({chance:.0%})")
     axes[0].set_ylim(0, 1)
-    losses = [frame[["loss", "val_loss"]].to_numpy() for frame in (history, report)
-              if frame is not None]
-    _loss_scale(axes[1], np.concatenate(losses))
+    _loss_scale(axes[1], pd.concat(histories)[["loss", "val_loss"]].to_numpy())
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4 if report is None else 3,
+    figure.legend(handles, labels, loc="outside lower center", ncols=3 if behind else 4,
                   frameon=False, fontsize=9)
     return figure
 
@@ -286,18 +287,26 @@ def plot_loss_parts(history: pd.DataFrame, title: str, classes: int = 6) -> Figu
     return figure
 
 
-def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str) -> Figure:
+def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *, column: str = "accuracy",
+                   mark: float | None = None) -> Figure:
     """Draw values with their intervals: a line for each row of the tables, a colour for each table.
 
-    The tables have the columns ``accuracy``, ``low`` and ``high``, 0 to 1, and the same index.
+    Parameters
+    ----------
+    tables
+        With the same index; columns ``column``, ``low`` and ``high``, as shares of 1.
+    mark
+        A value to compare with, drawn as a dotted line.
     """
     rows = next(iter(tables.values())).index
     figure, axis = plt.subplots(figsize=(9, 0.8 + 0.5 * len(rows)), layout="constrained")
     for i, (name, table) in enumerate(tables.items()):
         height = np.arange(len(rows)) + 0.18 * (i - (len(tables) - 1) / 2)
-        ends = np.abs(table[["low", "high"]].to_numpy().T - table["accuracy"].to_numpy())
-        axis.errorbar(table["accuracy"], height, xerr=ends, fmt="o", ms=5, capsize=3, label=name,
+        ends = np.abs(table[["low", "high"]].to_numpy().T - table[column].to_numpy())
+        axis.errorbar(table[column], height, xerr=ends, fmt="o", ms=5, capsize=3, label=name,
                       color=plt.cm.viridis(i / max(len(tables), 2)))
+    if mark is not None:
+        axis.axvline(mark, color="0.3", ls=":")
     axis.set_yticks(range(len(rows)), rows)
     axis.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
     axis.xaxis.set_major_formatter("{x:.0%}")

@@ -49,5 +49,5 @@ def figures():
         if model == "final":
             yield ("fig13_final_against_report",
                    plot_history(run.history, title, run.about["kept_epoch"],
-                                report=printed_log()))
+                                behind=("report", printed_log())))
             yield "fig13_final_loss_parts", plot_loss_parts(run.history, title)

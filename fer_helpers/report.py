@@ -1,14 +1,16 @@
 """What the report printed, and how this course's numbers stand beside it."""
 
 import functools
+import math
 import tomllib
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from fer_helpers.emotions import COURSE
-from fer_helpers.evaluation import accuracy_and_loss
-from fer_helpers.runs import Run
+from fer_helpers.evaluation import accuracy_and_loss, bootstrap_difference
+from fer_helpers.runs import Run, known_copies, reference_runs
 
 
 @functools.cache
@@ -79,6 +81,40 @@ def closing_table(model: str, run: Run, references: list[Run]) -> pd.DataFrame:
     if references:
         columns["shipped FER-2013 runs"] = _column(references)
     return pd.DataFrame(columns)
+
+
+def differences(first: str, second: str) -> pd.DataFrame:
+    """Subtract the accuracy of a second model from that of a first: in the report, and here.
+
+    Returns
+    -------
+    DataFrame
+        ``difference`` and its 95 % interval ``low`` to ``high``, -1 to 1. The first row has the
+        report's two numbers alone. Then come our shipped runs, seed by seed: both models on the
+        same images, and on those without a copy in train. From two seeds on, the last row has the
+        means over the seeds (Welch 1947).
+    """
+    n = 6 * printed()["counts"]["test"]
+    one, two = (printed()["accuracy"][model] for model in (first, second))
+    spread = math.sqrt((one * (1 - one) + two * (1 - two)) / n)
+    rows = {"report": {"difference": one - two, "low": one - two - 1.96 * spread,
+                       "high": one - two + 1.96 * spread}}
+    others = {run.settings["seed"]: run for run in reference_runs(second)}
+    pairs = [(run, others[run.settings["seed"]]) for run in reference_runs(first)
+             if run.settings["seed"] in others]
+    for run, other in pairs:
+        known = known_copies(run)
+        new = (known["copy_in_train"] == "").to_numpy()
+        for name, part in (("all images", new | True), ("new images only", new)):
+            rows[f"seed {run.settings['seed']}, {name}"] = bootstrap_difference(
+                run.labels[part], run.predictions[part], other.predictions[part],
+                known["group"].to_numpy()[part])
+    if len(pairs) > 1:
+        accuracies = np.array([[run.accuracy, other.accuracy] for run, other in pairs])
+        found = stats.ttest_ind(*accuracies.T, equal_var=False).confidence_interval(0.95)
+        rows[f"mean of {len(pairs)} seeds"] = {
+            "difference": accuracies.mean(axis=0) @ [1, -1], "low": found.low, "high": found.high}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _column(runs: list[Run]) -> dict[str, str]:

@@ -145,12 +145,3 @@ def test_claims_on_the_final_model_look_at_its_runs(monkeypatch):
     assert not found["final_precision"][1]
     assert not found["final_easy"][1]
     assert not found["confused_pairs"][1]
-
-
-def test_confused_counts_both_directions():
-    matrix = pd.DataFrame(np.arange(36).reshape(6, 6), index=EMOTIONS, columns=EMOTIONS)
-    ranked = claims.confused(matrix)
-    assert len(ranked) == 15
-    assert ranked.index[0] == "neutral/angry"
-    assert ranked.iloc[0] == matrix.loc["neutral", "angry"] + matrix.loc["angry", "neutral"]
-    assert ranked.sum() == matrix.to_numpy().sum() - np.trace(matrix)

@@ -25,6 +25,15 @@ def test_confusion_matrix_has_true_classes_down():
     assert matrix.to_numpy().sum() == 8
 
 
+def test_most_confused_counts_both_directions():
+    matrix = pd.DataFrame(np.arange(36).reshape(6, 6), index=EMOTIONS, columns=EMOTIONS)
+    ranked = evaluation.most_confused(matrix)
+    assert len(ranked) == 15
+    assert ranked.index[0] == "neutral/angry"
+    assert ranked.iloc[0] == matrix.loc["neutral", "angry"] + matrix.loc["angry", "neutral"]
+    assert ranked.sum() == matrix.to_numpy().sum() - np.trace(matrix)
+
+
 def test_classification_report_by_hand():
     report = evaluation.classification_report(LABELS, PREDICTIONS)
     assert report.loc["happy"].tolist() == pytest.approx([1 / 2, 1 / 2, 1 / 2, 2])
@@ -155,12 +164,11 @@ def test_the_bootstrap_holds_the_truth_as_often_as_it_says():
     inside, alone = 0, 0
     for i in range(400):
         labels, first, second = clustered(rng, (0.6, 0.5), GROUPS)
-        low, high = evaluation.bootstrap_difference(labels, first, second, GROUPS,
-                                                    resamples=400, seed=i)
-        inside += low <= 0.1 <= high
-        low, high = evaluation.bootstrap_difference(labels, first, second, np.arange(360),
-                                                    resamples=400, seed=i)
-        alone += low <= 0.1 <= high
+        grouped, single = (
+            evaluation.bootstrap_difference(labels, first, second, groups, resamples=400, seed=i)
+            for groups in (GROUPS, np.arange(360)))
+        inside += grouped["low"] <= 0.1 <= grouped["high"]
+        alone += single["low"] <= 0.1 <= single["high"]
     assert inside / 400 == pytest.approx(0.95, abs=0.035)
     assert alone / 400 < 0.85, "whoever takes copies for independent is too sure"
 
@@ -174,7 +182,10 @@ def test_the_bootstrap_agrees_with_scipy():
         (gains, sizes), lambda g, s, axis: g.sum(axis=axis) / s.sum(axis=axis), paired=True,
         vectorized=True, method="percentile", n_resamples=20_000, rng=5).confidence_interval
     found = evaluation.bootstrap_difference(labels, first, second, GROUPS, resamples=20_000)
-    assert found == pytest.approx((expected.low, expected.high), abs=0.006)
+    assert found["low"] == pytest.approx(expected.low, abs=0.006)
+    assert found["high"] == pytest.approx(expected.high, abs=0.006)
+    assert found["difference"] == pytest.approx(
+        metrics.accuracy_score(labels, first) - metrics.accuracy_score(labels, second))
     again = evaluation.bootstrap_difference(labels, first, second, GROUPS, resamples=20_000)
     assert found == again, "seeded"
 
@@ -267,10 +278,12 @@ def test_accuracy_by_copies():
 
 
 def test_epoch_choice():
-    histories = [pd.DataFrame({"val_accuracy": values}, index=[1, 2, 3]) for values in
-                 ([0.1, 0.5, 0.4], [0.2, 0.3, 0.6], [0.2, 0.4, 0.5])]
+    histories = [pd.DataFrame({"val_accuracy": values, "val_loss": losses}, index=[1, 2, 3])
+                 for values, losses in (([0.1, 0.5, 0.4], [3, 2, 1]), ([0.2, 0.3, 0.6], [3, 2, 1]),
+                                        ([0.2, 0.4, 0.5], [3, 1, 2]))]
     table = evaluation.epoch_choice(histories)
     assert table["best"].tolist() == [0.5, 0.6, 0.5]
+    assert table["lowest loss"].tolist() == [0.4, 0.6, 0.4]
     assert table["last"].tolist() == [0.4, 0.6, 0.5]
-    assert table["others"].tolist() == [0.4, 0.3, 0.5]
-    assert np.isnan(evaluation.epoch_choice(histories[:1])["others"]).all()
+    assert table["other runs"].tolist() == [0.4, 0.3, 0.5]
+    assert np.isnan(evaluation.epoch_choice(histories[:1])["other runs"]).all()

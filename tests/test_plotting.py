@@ -35,7 +35,7 @@ DRAW = {
     "layers": layer_table,
     "history": lambda: plotting.plot_history(report.printed_log(), "the report's log", 18),
     "history over the report's": lambda: plotting.plot_history(
-        report.printed_log() + 0.1, "title", 18, report=report.printed_log()),
+        report.printed_log() + 0.1, "title", 18, behind=("report", report.printed_log())),
     "maps": lambda: plotting.plot_maps(IMAGES[:3], {"one": np.eye(48)[None].repeat(3, 0)},
                                        list("abc")),
     "reliability": lambda: plotting.plot_reliability(RELIABILITY, "title"),
@@ -97,7 +97,7 @@ def test_history_draws_the_numbers_given():
 
 def test_history_over_the_reports_log_draws_all_eight_curves():
     log = report.printed_log()
-    left, right = plotting.plot_history(log * 1.1, "title", report=log).axes
+    left, right = plotting.plot_history(log * 1.1, "title", behind=("report", log)).axes
     for axis, name in ((left, "accuracy"), (right, "loss")):
         lines = {line.get_label(): line.get_ydata() for line in axis.lines}
         for what, column in (("train (augmented)", name), ("test", f"val_{name}")):
@@ -173,7 +173,8 @@ def test_by_class_draws_medians_in_the_order_of_the_course(fixture_index):
 def test_intervals_are_drawn_from_low_to_high():
     table = pd.DataFrame({"accuracy": [0.5, 0.6], "low": [0.4, 0.55], "high": [0.7, 0.65]},
                          index=["all", "new"])
-    axis = plotting.plot_intervals({"one": table, "two": table + 0.1}, "accuracy").axes[0]
+    axis = plotting.plot_intervals({"one": table, "two": table + 0.1}, "accuracy", mark=0).axes[0]
+    assert any(list(line.get_xdata()) == [0, 0] for line in axis.lines)
     drawn = [bars.get_segments() for bars in axis.collections]
     for segments, shift in zip(drawn, (0, 0.1), strict=True):
         np.testing.assert_allclose([s[:, 0] for s in segments],

@@ -1,6 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.proportion import confint_proportions_2indep
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from fer_helpers import models, report
 from fer_helpers.runs import Run
@@ -60,3 +62,44 @@ def test_closing_table_gives_the_spread_over_seeds():
     assert column["runs"] == "2"
     assert column["test accuracy"] == "50.00% (25.00% to 75.00%)"
     assert column["epochs run"] == "17 to 20"
+
+
+def test_differences_of_two_models(monkeypatch):
+    """Two seeds of each, on images of which the last hundred have a copy in train."""
+    labels = np.tile(np.arange(6), 100)
+    known = pd.DataFrame({"group": np.arange(600), "copy_in_train": [""] * 500 + ["exact"] * 100,
+                          "copy_left_out": [""] * 600})
+
+    def made_up(seed, right):
+        predictions = np.where(right, labels, (labels + 1) % 6)
+        return Run({"seed": seed}, pd.DataFrame(), np.eye(6, dtype=np.float32)[predictions],
+                   labels, labels.astype(str), {})
+
+    position = np.arange(600)
+    runs = {"final": [made_up(0, position < 360), made_up(1, position < 330),
+                      made_up(7, position < 0)],  # a seed that the other model does not have
+            "ablation": [made_up(0, position < 300),
+                         made_up(1, (position < 282) | (position > 587))]}
+    monkeypatch.setattr(report, "reference_runs", runs.get)
+    monkeypatch.setattr(report, "known_copies", lambda run: known)
+    table = report.differences("final", "ablation")
+    assert list(table.index) == [
+        "report", "seed 0, all images", "seed 0, new images only", "seed 1, all images",
+        "seed 1, new images only", "mean of 2 seeds"]
+    assert table["difference"].tolist() == pytest.approx(
+        [0.0225, 60 / 600, 60 / 500, 36 / 600, 48 / 500, 48 / 600])
+    assert (table["low"] < table["difference"]).all()
+    assert (table["difference"] < table["high"]).all()
+    # McNemar's spread: the root of the number of images on which the two differ.
+    width = (table["high"] - table["low"]).loc["seed 0, all images"]
+    assert width == pytest.approx(2 * 1.96 * np.sqrt(60 - 60**2 / 600) / 600, rel=0.08)
+    expected = CompareMeans(DescrStatsW([0.6, 0.55]), DescrStatsW([0.5, 0.49])).tconfint_diff(
+        usevar="unequal")
+    assert table.loc["mean of 2 seeds", ["low", "high"]].tolist() == pytest.approx(expected)
+
+
+def test_the_reports_difference_has_the_interval_of_two_proportions():
+    row = report.differences("final", "ablation").loc["report"]
+    low, high = confint_proportions_2indep(1989, 3594, 1908, 3594, method="wald")
+    assert row["low"] == pytest.approx(low, abs=2e-4)
+    assert row["high"] == pytest.approx(high, abs=2e-4)
