@@ -1,6 +1,7 @@
 """What the report printed, and how this course's numbers stand beside it."""
 
 import functools
+import itertools
 import math
 import tomllib
 
@@ -90,31 +91,42 @@ def differences(first: str, second: str) -> pd.DataFrame:
     -------
     DataFrame
         ``difference`` and its 95 % interval ``low`` to ``high``, -1 to 1. The first row has the
-        report's two numbers alone. Then come our shipped runs, seed by seed: both models on the
-        same images, and on those without a copy in train. From two seeds on, the last row has the
-        means over the seeds (Welch 1947).
+        report's two numbers alone. Then come our shipped runs on the same images, seed by seed: all
+        of them, and those without a copy in train. From two seeds on, a row has the difference of
+        the means over seeds (Welch 1947). The last rows are a control: runs of one and the same
+        model, the baseline included, that differ by nothing but the seed.
     """
     n = 6 * printed()["counts"]["test"]
     one, two = (printed()["accuracy"][model] for model in (first, second))
     spread = math.sqrt((one * (1 - one) + two * (1 - two)) / n)
     rows = {"report": {"difference": one - two, "low": one - two - 1.96 * spread,
                        "high": one - two + 1.96 * spread}}
-    others = {run.settings["seed"]: run for run in reference_runs(second)}
-    pairs = [(run, others[run.settings["seed"]]) for run in reference_runs(first)
-             if run.settings["seed"] in others]
-    for run, other in pairs:
-        known = known_copies(run)
-        new = (known["copy_in_train"] == "").to_numpy()
-        for name, part in (("all images", new | True), ("new images only", new)):
-            rows[f"seed {run.settings['seed']}, {name}"] = bootstrap_difference(
-                run.labels[part], run.predictions[part], other.predictions[part],
-                known["group"].to_numpy()[part])
-    if len(pairs) > 1:
-        accuracies = np.array([[run.accuracy, other.accuracy] for run, other in pairs])
-        found = stats.ttest_ind(*accuracies.T, equal_var=False).confidence_interval(0.95)
-        rows[f"mean of {len(pairs)} seeds"] = {
-            "difference": accuracies.mean(axis=0) @ [1, -1], "low": found.low, "high": found.high}
+    runs = {model: {run.settings["seed"]: run for run in reference_runs(model)}
+            for model in (first, second, "baseline")}
+    common = [seed for seed in runs[first] if seed in runs[second]]
+    for seed in common:
+        pair = runs[first][seed], runs[second][seed]
+        rows[f"seed {seed}, all images"] = _paired(*pair)
+        rows[f"seed {seed}, new images only"] = _paired(*pair, new_only=True)
+    if len(common) > 1:
+        accuracies = [[runs[model][seed].accuracy for seed in common] for model in (first, second)]
+        found = stats.ttest_ind(*accuracies, equal_var=False).confidence_interval(0.95)
+        rows[f"means of {len(common)} seeds"] = {
+            "difference": np.mean(accuracies[0]) - np.mean(accuracies[1]),
+            "low": found.low, "high": found.high}
+    for model, by_seed in runs.items():
+        for seed, other in itertools.pairwise(by_seed):
+            rows[f"only the seed: {model} {seed} - {other}"] = _paired(
+                by_seed[seed], by_seed[other])
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _paired(run: Run, other: Run, *, new_only: bool = False) -> dict[str, float]:
+    """Compare two shipped runs image by image; with ``new_only`` without copies in train."""
+    known = known_copies(run)
+    part = ((known["copy_in_train"] == "") | (not new_only)).to_numpy()
+    return bootstrap_difference(run.labels[part], run.predictions[part], other.predictions[part],
+                                known["group"].to_numpy()[part])
 
 
 def _column(runs: list[Run]) -> dict[str, str]:

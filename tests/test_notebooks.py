@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from fer_helpers.emotions import COURSE
+from fer_helpers.report import printed
 from fer_helpers.runs import REFERENCE, known_copies, reference_runs
 from fer_helpers.training import EXPERIMENTS, Settings
 
@@ -226,3 +227,14 @@ def test_what_notebook_3_says_of_copies_is_what_the_shipped_runs_give():
         text = " ".join(path.read_text().split())
         assert f"{min(seen):.0f} to {max(seen):.0f} %" in text
         assert f"{min(new):.0f} to {max(new):.0f} %" in text
+
+
+@pytest.mark.parametrize("model", ["baseline", "final", "ablation"])
+def test_the_readme_has_the_accuracy_of_every_shipped_run(model):
+    lines = (COURSE / "README.md").read_text().splitlines()
+    report, ours = next(line for line in lines if line.startswith(f"| {model}")).split("|")[2:4]
+    assert report.strip() == f"{100 * printed()['accuracy'][model]:.2f} %"
+    accuracies = [100 * run.accuracy for run in reference_runs(model)]
+    assert re.findall(r"[\d.]+(?= %)", ours) == [f"{number:.2f}" for number in (
+        [*accuracies, np.mean(accuracies)] if len(accuracies) > 1 else accuracies)]
+    assert accuracies or ours.strip() == "not yet run in full"

@@ -76,7 +76,8 @@ def test_differences_of_two_models(monkeypatch):
                    labels, labels.astype(str), {})
 
     position = np.arange(600)
-    runs = {"final": [made_up(0, position < 360), made_up(1, position < 330),
+    runs = {"baseline": [made_up(seed, position < 360 - 30 * seed) for seed in range(2)],
+            "final": [made_up(0, position < 360), made_up(1, position < 330),
                       made_up(7, position < 0)],  # a seed that the other model does not have
             "ablation": [made_up(0, position < 300),
                          made_up(1, (position < 282) | (position > 587))]}
@@ -85,9 +86,12 @@ def test_differences_of_two_models(monkeypatch):
     table = report.differences("final", "ablation")
     assert list(table.index) == [
         "report", "seed 0, all images", "seed 0, new images only", "seed 1, all images",
-        "seed 1, new images only", "mean of 2 seeds"]
+        "seed 1, new images only", "means of 2 seeds", "only the seed: final 0 - 1",
+        "only the seed: final 1 - 7", "only the seed: ablation 0 - 1",
+        "only the seed: baseline 0 - 1"]
     assert table["difference"].tolist() == pytest.approx(
-        [0.0225, 60 / 600, 60 / 500, 36 / 600, 48 / 500, 48 / 600])
+        [0.0225, 60 / 600, 60 / 500, 36 / 600, 48 / 500, 48 / 600,
+         30 / 600, 330 / 600, 6 / 600, 30 / 600])
     assert (table["low"] < table["difference"]).all()
     assert (table["difference"] < table["high"]).all()
     # McNemar's spread: the root of the number of images on which the two differ.
@@ -95,7 +99,7 @@ def test_differences_of_two_models(monkeypatch):
     assert width == pytest.approx(2 * 1.96 * np.sqrt(60 - 60**2 / 600) / 600, rel=0.08)
     expected = CompareMeans(DescrStatsW([0.6, 0.55]), DescrStatsW([0.5, 0.49])).tconfint_diff(
         usevar="unequal")
-    assert table.loc["mean of 2 seeds", ["low", "high"]].tolist() == pytest.approx(expected)
+    assert table.loc["means of 2 seeds", ["low", "high"]].tolist() == pytest.approx(expected)
 
 
 def test_the_reports_difference_has_the_interval_of_two_proportions():
