@@ -294,14 +294,16 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *, column: str 
     Parameters
     ----------
     tables
-        With the same index; columns ``column``, ``low`` and ``high``, as shares of 1.
+        Columns ``column``, ``low`` and ``high``, as shares of 1.
     mark
         A value to compare with, drawn as a dotted line.
     """
-    rows = next(iter(tables.values())).index
+    rows = pd.concat(tables.values()).index.unique()
     figure, axis = plt.subplots(figsize=(9, 0.8 + 0.5 * len(rows)), layout="constrained")
     for i, (name, table) in enumerate(tables.items()):
-        height = np.arange(len(rows)) + 0.18 * (i - (len(tables) - 1) / 2)
+        height = rows.get_indexer(table.index).astype(float)
+        if len(table) == len(rows):  # side by side, where the tables share their rows
+            height += 0.18 * (i - (len(tables) - 1) / 2)
         ends = np.abs(table[["low", "high"]].to_numpy().T - table[column].to_numpy())
         axis.errorbar(table[column], height, xerr=ends, fmt="o", ms=5, capsize=3, label=name,
                       color=plt.cm.viridis(i / max(len(tables), 2)))

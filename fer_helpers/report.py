@@ -84,17 +84,17 @@ def closing_table(model: str, run: Run, references: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def differences(first: str, second: str) -> pd.DataFrame:
+def differences(first: str, second: str) -> dict[str, pd.DataFrame]:
     """Subtract the accuracy of a second model from that of a first: in the report, and here.
 
     Returns
     -------
-    DataFrame
-        ``difference`` and its 95 % interval ``low`` to ``high``, -1 to 1. The first row has the
-        report's two numbers alone. Then come our shipped runs on the same images, seed by seed: all
-        of them, and those without a copy in train. From two seeds on, a row has the difference of
-        the means over seeds (Welch 1947). The last rows are a control: runs of one and the same
-        model, the baseline included, that differ by nothing but the seed.
+    dict of DataFrame
+        Each with the columns ``difference``, ``low`` and ``high`` (95 % interval), -1 to 1.
+        ``another model``: the report's two numbers alone; our shipped runs on the same images, seed
+        by seed, on all of them and on those without a copy in train; from two seeds on, the means
+        over seeds (Welch 1947). ``only another seed``, a control: runs of one and the same model,
+        the baseline included.
     """
     n = 6 * printed()["counts"]["test"]
     one, two = (printed()["accuracy"][model] for model in (first, second))
@@ -114,11 +114,10 @@ def differences(first: str, second: str) -> pd.DataFrame:
         rows[f"means of {len(common)} seeds"] = {
             "difference": np.mean(accuracies[0]) - np.mean(accuracies[1]),
             "low": found.low, "high": found.high}
-    for model, by_seed in runs.items():
-        for seed, other in itertools.pairwise(by_seed):
-            rows[f"only the seed: {model} {seed} - {other}"] = _paired(
-                by_seed[seed], by_seed[other])
-    return pd.DataFrame.from_dict(rows, orient="index")
+    control = {f"{model}, seed {seed} - {other}": _paired(by_seed[seed], by_seed[other])
+               for model, by_seed in runs.items() for seed, other in itertools.pairwise(by_seed)}
+    return {"another model": pd.DataFrame.from_dict(rows, orient="index"),
+            "only another seed": pd.DataFrame.from_dict(control, orient="index")}
 
 
 def _paired(run: Run, other: Run, *, new_only: bool = False) -> dict[str, float]:

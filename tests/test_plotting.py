@@ -183,6 +183,16 @@ def test_intervals_are_drawn_from_low_to_high():
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["one", "two"]
 
 
+def test_intervals_of_tables_with_rows_of_their_own_stand_below_each_other():
+    table = pd.DataFrame({"value": [0.5, 0.6], "low": [0.4, 0.55], "high": [0.7, 0.65]})
+    axis = plotting.plot_intervals(
+        {"one": table.set_axis(["a", "b"]), "two": table[:1].set_axis(["c"])}, "x",
+        column="value").axes[0]
+    heights = [bars.get_segments()[-1][:, 1].tolist() for bars in axis.collections]
+    assert heights == [[1, 1], [2, 2]]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c"]
+
+
 def test_reliability_draws_accuracy_over_confidence_and_images_per_bin():
     left, right = plotting.plot_reliability(RELIABILITY, "title").axes
     line = next(line for line in left.lines if line.get_label() == "model")

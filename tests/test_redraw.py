@@ -25,11 +25,13 @@ def test_every_model_with_a_shipped_run_has_its_figures(drawn):
     expected = {"fig09_baseline_layers", "fig12_final_layers"}
     for model, figures in (
             ("baseline", ["fig10_baseline_curves", "fig11_baseline_confusion",
-                          "fig11_baseline_copies"]),
+                          "fig11_baseline_copies", "fig11_baseline_reliability"]),
             ("final", ["fig13_final_curves", "fig14_final_confusion", "fig13_final_loss_parts",
-                       "fig13_final_against_report", "fig14_final_copies"]),
+                       "fig13_final_against_report", "fig14_final_copies", "fig14_final_pairs",
+                       "fig14_final_reliability", "differences_final_baseline"]),
             ("ablation", ["fig16_ablation_curves", "fig16_ablation_confusion",
-                          "fig16_ablation_copies"])):
+                          "fig16_ablation_copies", "fig16_ablation_reliability",
+                          "differences_final_ablation"])):
         if reference_runs(model):
             expected |= set(figures)
     assert names == expected
