@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from fer_helpers.emotions import EMOTIONS, course_path
 from fer_helpers.files import write_whole
@@ -265,21 +265,21 @@ def _loss_scale(axis, losses: np.ndarray) -> None:
     if losses.max() > 4 * losses.min() > 0:
         _log_scale(axis)
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.set_ylabel("loss (log scale)")
+        axis.set_ylabel(f"{axis.get_ylabel()} (log scale)")
     else:
         axis.set_ylim(bottom=0)
 
 
 def plot_loss_parts(history: pd.DataFrame, title: str, classes: int = 6) -> Figure:
-    """Draw what the test loss is made of: the cross-entropy and the L2 penalty."""
+    """Draw what the training loss is made of: the cross-entropy and the L2 penalty."""
     figure, axis = plt.subplots(figsize=(9, 3.4), layout="constrained")
     axis.set_title(title)
-    parts = {"loss": history["val_loss"], "cross-entropy": history["val_cross_entropy"],
-             "L2 penalty": history["val_loss"] - history["val_cross_entropy"]}
+    parts = {"loss": history["loss"], "cross-entropy": history["cross_entropy"],
+             "L2 penalty": history["loss"] - history["cross_entropy"]}
     for (name, values), colour in zip(parts.items(), ("0.3", TEST_COLOUR, "#7b3fa0"), strict=True):
         axis.plot(values.index, values, marker="o", ms=3.5, color=colour, label=name)
     axis.axhline(np.log(classes), color="0.5", ls="--", lw=1, label=f"guessing: ln {classes}")
-    axis.set(xlabel="epoch", ylabel="loss on the test images")
+    axis.set(xlabel="epoch", ylabel="loss on the training images")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.grid(alpha=0.3)
     _loss_scale(axis, np.stack(list(parts.values())))
@@ -311,7 +311,7 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *, column: str 
         axis.axvline(mark, color="0.3", ls=":")
     axis.set_yticks(range(len(rows)), rows)
     axis.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
-    axis.xaxis.set_major_formatter("{x:.0%}")
+    axis.xaxis.set_major_formatter(PercentFormatter(1))
     axis.grid(axis="x", alpha=0.3)
     if len(tables) > 1:
         axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

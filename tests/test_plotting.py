@@ -40,7 +40,7 @@ DRAW = {
                                        list("abc")),
     "reliability": lambda: plotting.plot_reliability(RELIABILITY, "title"),
     "loss parts": lambda: plotting.plot_loss_parts(
-        report.printed_log().assign(val_cross_entropy=1.7), "title"),
+        report.printed_log().assign(cross_entropy=1.2), "title"),
     "confusion": lambda: plotting.plot_confusion_and_report(
         evaluation.confusion_matrix(LABELS, PREDICTIONS),
         evaluation.classification_report(LABELS, PREDICTIONS), "title"),
@@ -106,11 +106,11 @@ def test_history_over_the_reports_log_draws_all_eight_curves():
 
 
 def test_the_parts_of_the_loss_add_up():
-    history = report.printed_log().assign(val_cross_entropy=np.linspace(1.8, 1.2, 20))
+    history = report.printed_log().assign(cross_entropy=np.linspace(2.2, 1.2, 20))
     axis = plotting.plot_loss_parts(history, "title").axes[0]
     lines = {line.get_label(): line.get_ydata() for line in axis.lines}
     np.testing.assert_allclose(lines["cross-entropy"] + lines["L2 penalty"], lines["loss"])
-    np.testing.assert_array_equal(lines["loss"], history["val_loss"])
+    np.testing.assert_array_equal(lines["loss"], history["loss"])
     assert lines["guessing: ln 6"][0] == pytest.approx(np.log(6))
 
 
