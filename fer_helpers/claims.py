@@ -253,7 +253,12 @@ def _difference(one: str, other: str):
 
 @_check
 def final_beats_baseline():
-    return _difference("final", "baseline")
+    found, passed = _difference("final", "baseline")
+    ours, theirs = _accuracies("final"), _accuracies("baseline")
+    if not ours:
+        return found, None
+    points = [100 * (min(ours) - max(theirs)), 100 * (max(ours) - min(theirs))]
+    return f"{found}; ours: {points[0]:+.1f} to {points[1]:+.1f} points", passed and points[0] > 0
 
 
 @_check

@@ -227,8 +227,10 @@ def seeds_needed(difference: float, sd: float, *, power: float = 0.8, alpha: flo
     """
     from statsmodels.stats.power import TTestIndPower  # slow to import, seldom needed
 
-    n = TTestIndPower().solve_power(abs(difference) / sd, power=power, alpha=alpha)
-    return int(np.ceil(n))
+    test, effect, n = TTestIndPower(), abs(difference) / sd, 2
+    while not test.power(effect, n, alpha) >= power:
+        n += 1
+    return n
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> pd.DataFrame:

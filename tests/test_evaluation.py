@@ -244,6 +244,11 @@ def test_so_many_seeds_have_the_power_that_was_asked_for():
     assert power(n - 2) < 0.80
 
 
+@pytest.mark.parametrize("sd", [0.0001, 0.003])
+def test_two_seeds_are_enough_where_the_spread_is_tiny(sd):
+    assert evaluation.seeds_needed(0.0225, sd) == 2
+
+
 def test_reliability_agrees_with_scikit_learn():
     rng = np.random.default_rng(9)
     probabilities = rng.dirichlet(np.full(6, 0.7), 2000)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from fer_helpers.emotions import COURSE
 from fer_helpers.evaluation import (
@@ -21,6 +22,7 @@ from fer_helpers.evaluation import (
     confident_mistakes,
     confusion_matrix,
     epoch_choice,
+    expected_calibration_error,
     mcnemar,
     most_confused,
     reliability,
@@ -270,15 +272,17 @@ def test_what_notebook_4_says_is_what_the_shipped_run_gives():
     end = [f"{100 * curves['accuracy'].iloc[-1]:.0f}" for curves in (history, log)]
     assert f"only {end[0]} or {end[1]} %" in text
     first, last = history.iloc[0], history.iloc[-1]
-    assert (f"falls by {first['loss'] - last['loss']:.1f}, from {first['loss']:.1f} to "
-            f"{last['loss']:.1f}. All but {first['cross_entropy'] - last['cross_entropy']:.2f}"
-            ) in text
+    fall = first - last
+    assert (f"falls by {fall['loss']:.1f}, from {first['loss']:.1f} to {last['loss']:.1f}. "
+            "Of this, "
+            f"{fall['loss'] - fall['cross_entropy']:.1f} are penalty and "
+            f"{fall['cross_entropy']:.2f} are cross-entropy") in text
     assert f"is at {last['cross_entropy']:.1f} in the end" in text
 
     losses, accuracies = history["val_loss"], 100 * history["val_accuracy"]
     assert losses[:18].idxmin() == 16 and losses.idxmin() == run.about["kept_epoch"] == 19
     assert f"epoch 16: {accuracies[16]:.1f} %. But epoch 19" in text
-    assert f"best of all, {accuracies[19]:.1f} %. Three and a half" in text
+    assert f"best of all, {accuracies[19]:.1f} %. One epoch decided about three and a half" in text
     assert accuracies[19] - accuracies[16] == pytest.approx(3.5, abs=0.1)
 
     pairs = most_confused(confusion_matrix(run.labels, run.predictions))
@@ -291,9 +295,17 @@ def test_what_notebook_4_says_is_what_the_shipped_run_gives():
     assert found.iloc[:2].tolist() == pytest.approx([1 / 4, 1 / 3], abs=0.01)
 
     bins = reliability(run.probabilities, run.labels)
-    assert (bins["confidence"] - bins["accuracy"]).abs().max() < 0.04, "in every bin"
-    for baseline in reference_runs("baseline"):
-        assert baseline.probabilities.max(axis=1).mean() > baseline.accuracy + 0.05, "too sure"
+    rng, sure = np.random.default_rng(0), run.probabilities.max(axis=1)
+    by_chance = []  # of a perfectly calibrated model that is equally sure
+    for _ in range(1000):
+        right = rng.random(images) < sure
+        by_chance.append(expected_calibration_error(
+            reliability(run.probabilities, np.where(right, run.predictions, -1))))
+    np.testing.assert_allclose(np.quantile(by_chance, [0.025, 0.975]), [0.01, 0.025], atol=0.002)
+    assert min(by_chance) < expected_calibration_error(bins) < np.quantile(by_chance, 0.975)
+    too_sure = [baseline.probabilities.max(axis=1).mean() - baseline.accuracy
+                for baseline in reference_runs("baseline")]
+    assert min(too_sure) > 0.05 and np.argmax(too_sure) == 2, "seed 2 most"
 
     surest = run.ids[confident_mistakes(run.probabilities, run.labels, 10).index]
     seen = pd.read_csv(REFERENCE / "final_mistakes.csv")
@@ -308,7 +320,7 @@ def test_what_notebook_4_says_is_what_the_shipped_run_gives():
     new, control = (parts.loc[f"{name} train"] for name in
                     ("no copy in", "exact copy, left out of"))
     assert (f"is {100 * new['accuracy']:.2f} %, {100 * (run.accuracy - new['accuracy']):.1f} "
-            "points below") in text
+            f"points below our {100 * run.accuracy:.2f} %") in text
     assert (f"that of the final model {100 * (run.accuracy - new['accuracy']):.1f} points"
             ) in (COURSE / "README.md").read_text()
     exact = parts.loc["exact copy in train", "accuracy"]
@@ -340,20 +352,29 @@ def test_what_notebook_5_says_is_what_the_shipped_runs_give():
     assert f"lie up to {apart.max():.0f} points" in text
 
     groups = known_copies(final)["group"].to_numpy()
-    after, before = (class_intervals(run.labels, run.predictions, groups)["f1-score"]
-                     for run in (final, baselines[0]))
-    gain = after["value"] - before["value"]
-    assert gain.min() > 0 and gain.idxmax() == "happy"
-    assert gain.idxmin() == "fear" and before.loc["fear", "high"] > after.loc["fear", "low"]
+    after, *before = (class_intervals(run.labels, run.predictions, groups)["f1-score", "value"]
+                      for run in (final, *baselines))
+    gain = 100 * (after - before[0])
+    assert (gain.idxmax(), gain.idxmin()) == ("happy", "fear")
+    assert f"gains most, {gain.max():.0f} points, *fear* least, {gain.min():.0f} points" in text
+    assert after["sad"] < before[1]["sad"] and "of seed 1, *sad* even loses" in text
 
     choices = pd.concat([epoch_choice([run.history for run in baselines]),
                          epoch_choice([final.history, printed_log()])])
     assert (choices["best"] - choices["other runs"]).max() < 0.005
+    assert (choices["lowest loss"] < choices["last"])[:3].sum() == 1, "for one baseline"
     cost = 100 * (choices["best"] - choices["last"])[:3].max()
     assert f"costs the baseline up to {cost:.1f} points" in text
 
     open_one = 100 * differences("final", "ablation")["another model"].loc["report"]
-    assert f"all from {open_one['low']:.2f} to +{open_one['high']:.2f} fit" in text
+    assert f"all from {open_one['low']:.2f} to +{open_one['high']:.2f} would fit" in text
+    differ = tosses["only_first"] + tosses["only_second"]
+    assert differ / 3594 == pytest.approx(1 / 3, abs=0.01)
+    z = (1989 - 1908) / np.sqrt(differ - (1989 - 1908) ** 2 / 3594)
+    assert f"z would be {z:.1f} and p {2 * stats.norm.sf(z):.2f}" in text
+    ends = np.sqrt(2 / stats.chi2.ppf([0.975, 0.025], 2))  # of a spread from three values
+    spread = 100 * np.std([run.accuracy for run in baselines], ddof=1) * ends
+    assert f"anything from {spread[0]:.1f} to {spread[1]:.0f} points fits" in text
     needed = [seeds_needed(0.0225, sd) for sd in (0.005, 0.02)]
     assert (f"{needed[0]} if the large networks are as steady as half a point, {needed[1]} if"
             ) in text
