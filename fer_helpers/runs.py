@@ -28,7 +28,7 @@ class Run:
     probabilities: np.ndarray  # float32 [n, 6], rows sum to 1
     labels: np.ndarray  # int64 [n], true classes as positions in EMOTIONS
     ids: np.ndarray  # str [n], paths of the test images inside the dataset
-    about: dict  # dataset and its fingerprint, versions, device, best epoch
+    about: dict  # dataset and its fingerprint, versions, device, best epoch, accuracy in train
 
     @property
     def predictions(self) -> np.ndarray:

@@ -131,13 +131,16 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
     if stopper.restore_best_weights:
         model.set_weights(stopper.best_weights)
         kept = stopper.best_epoch + 1
+    # Whether a network overfits shows on the training images as they are, without dropout.
+    trained = model.evaluate(train_set.images, train_set.labels, batch_size=settings.batch_size,
+                             verbose=0, return_dict=True)
     run = Run(
         settings=label,
         history=pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch")),
         probabilities=model.predict(test_set.images, batch_size=settings.batch_size, verbose=0),
         labels=test_set.labels,
         ids=test_set.ids,
-        about=about | {"kept_epoch": kept},
+        about=about | {"kept_epoch": kept, "train_accuracy": trained["accuracy"]},
     )
     if save_to:
         save_run(run, save_to)

@@ -53,6 +53,13 @@ def test_the_defaults_are_the_reports():
                                      "shear": 0.1, "zoom": 0.1, "horizontal_flip": True}
 
 
+def test_the_training_accuracy_is_measured_without_augmentation_and_dropout(fixture_sets):
+    same = fixture_sets[0], fixture_sets[0]
+    run = train_tiny(same, stopping(patience=None, epochs=4))
+    assert run.about["train_accuracy"] == pytest.approx(run.accuracy, abs=1e-6)
+    assert run.about["train_accuracy"] != pytest.approx(run.history["accuracy"].iloc[-1], abs=1e-3)
+
+
 def test_the_baseline_learns_the_fixture(fixture_sets):
     settings = Settings(epochs=12, batch_size=4, learning_rate=3e-4, patience=None,
                         augmentation={"horizontal_flip": True})
