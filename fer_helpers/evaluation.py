@@ -197,6 +197,28 @@ def class_intervals(labels: np.ndarray, predictions: np.ndarray, groups: np.ndar
     return pd.DataFrame(columns, index=list(EMOTIONS))
 
 
+def class_differences(labels: np.ndarray, first: np.ndarray, second: np.ndarray,
+                      groups: np.ndarray, *, measure: str = "f1-score", resamples: int = 2000,
+                      confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    """Return precision, recall or F1 of ``first`` minus that of ``second``, class by class.
+
+    Returns
+    -------
+    DataFrame
+        One row a class: ``difference``, ``low`` and ``high``, -1 to 1. Both models are tested on
+        the same draws of groups, as in :func:`bootstrap_difference`.
+    """
+    n = len(EMOTIONS)
+    cells = np.hstack([np.eye(n * n)[labels * n + answers] for answers in (first, second)])
+    drawn = _resampled_sums(cells, groups, resamples, seed).reshape(-1, 2, n, n)
+    found = cells.sum(axis=0).reshape(1, 2, n, n)
+    value, samples = (_measure(both[:, 0], measure) - _measure(both[:, 1], measure)
+                      for both in (found, drawn))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
+    return pd.DataFrame({"difference": value[0], "low": low, "high": high}, index=list(EMOTIONS))
+
+
 def _measure(matrices: np.ndarray, name: str) -> np.ndarray:
     """Precision, recall or F1 [k, 6] of confusion matrices [k, 6, 6]; 0 where there is nothing."""
     right = np.diagonal(matrices, axis1=1, axis2=2)

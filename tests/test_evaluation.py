@@ -208,6 +208,27 @@ def test_class_intervals():
         assert table.loc[emotion, ("recall", "high")] == pytest.approx(high, abs=0.03)
 
 
+def test_class_differences():
+    rng = np.random.default_rng(7)
+    labels = np.repeat(np.arange(6), 100)
+    first, second = (predictions(accuracy, rng, labels) for accuracy in (0.7, 0.6))
+    groups = np.arange(600)
+    reports = [evaluation.classification_report(labels, answers).iloc[:6]
+               for answers in (first, second)]
+    for name in ("precision", "recall", "f1-score"):
+        table = evaluation.class_differences(labels, first, second, groups, measure=name)
+        np.testing.assert_allclose(table["difference"], reports[0][name] - reports[1][name])
+    # The recall of a class is the accuracy on its images.
+    table = evaluation.class_differences(labels, first, second, groups, measure="recall")
+    for i, emotion in enumerate(EMOTIONS):
+        part = labels == i
+        alone = evaluation.bootstrap_difference(labels[part], first[part], second[part],
+                                                groups[part])
+        assert table.loc[emotion].to_dict() == pytest.approx(alone, abs=0.025)
+    same = evaluation.class_differences(labels, first, first, groups, resamples=20)
+    assert (same == 0).all(axis=None), "the same draws for both"
+
+
 def test_a_class_that_is_never_predicted_has_no_precision():
     labels = np.array([0, 1, 2, 3, 4, 5] * 5)
     table = evaluation.class_intervals(labels, np.zeros(30, int), np.arange(30), resamples=50)

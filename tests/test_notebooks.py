@@ -17,6 +17,7 @@ from scipy import stats
 from fer_helpers.emotions import COURSE
 from fer_helpers.evaluation import (
     accuracy_by_copies,
+    class_differences,
     class_intervals,
     classification_report,
     confident_mistakes,
@@ -356,7 +357,10 @@ def test_what_notebook_5_says_is_what_the_shipped_runs_give():
                       for run in (final, *baselines))
     gain = 100 * (after - before[0])
     assert (gain.idxmax(), gain.idxmin()) == ("happy", "fear")
-    assert f"gains most, {gain.max():.0f} points, *fear* least, {gain.min():.0f} points" in text
+    assert (f"gains most, {gain.max():.0f} points, *fear* least, {gain.min():.0f} points: the"
+            ) in text
+    table = class_differences(final.labels, final.predictions, baselines[0].predictions, groups)
+    assert list(table.index[table["low"] < 0]) == ["fear"] and (table["high"] > 0).all()
     assert after["sad"] < before[1]["sad"] and "of seed 1, *sad* even loses" in text
 
     choices = pd.concat([epoch_choice([run.history for run in baselines]),
