@@ -114,12 +114,14 @@ def plot_maps(images: np.ndarray, maps: dict[str, np.ndarray], titles: list[str]
 def plot_reliability(table: pd.DataFrame, title: str, bins: int = 10) -> Figure:
     """Draw how often a model is right against how sure it is, and on how many images.
 
-    ``table`` is from :func:`fer_helpers.evaluation.reliability`, with so many bins.
+    ``table`` is from :func:`fer_helpers.evaluation.reliability`, with so many bins. A bin of fewer
+    than ten images gets no point: its accuracy is mostly chance.
     """
+    full = table[table["images"] >= 10]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     figure.suptitle(title, fontweight="bold")
     left.plot([0, 1], [0, 1], color="0.5", ls="--", lw=1, label="as sure as right")
-    left.plot(table["confidence"], table["accuracy"], color=TEST_COLOUR, marker="o", label="model")
+    left.plot(full["confidence"], full["accuracy"], color=TEST_COLOUR, marker="o", label="model")
     left.set(xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     left.legend(frameon=False)
     right.bar((table.index + 0.5) / bins, table["images"], width=0.9 / bins, color=TRAIN_COLOUR)

@@ -14,8 +14,8 @@ COUNTS = pd.DataFrame([[10, 20, 3], [4, 5, 1]], index=["train", "test"],
                       columns=["happy", "sad", "disgust"])
 
 
-RELIABILITY = pd.DataFrame({"confidence": [0.25, 0.95], "accuracy": [0.3, 0.8],
-                            "images": [40.0, 60.0]}, index=[2, 9])
+RELIABILITY = pd.DataFrame({"confidence": [0.19, 0.25, 0.95], "accuracy": [0, 0.3, 0.8],
+                            "images": [9.0, 40.0, 60.0]}, index=[1, 2, 9])
 
 
 def predictions():
@@ -196,9 +196,10 @@ def test_intervals_of_tables_with_rows_of_their_own_stand_below_each_other():
 def test_reliability_draws_accuracy_over_confidence_and_images_per_bin():
     left, right = plotting.plot_reliability(RELIABILITY, "title").axes
     line = next(line for line in left.lines if line.get_label() == "model")
-    np.testing.assert_array_equal(line.get_xydata(), [[0.25, 0.3], [0.95, 0.8]])
+    np.testing.assert_array_equal(line.get_xydata(), [[0.25, 0.3], [0.95, 0.8]],
+                                  "no point for nine images")
     assert [(round(bar.get_x() + bar.get_width() / 2, 2), bar.get_height())
-            for bar in right.patches] == [(0.25, 40), (0.95, 60)]
+            for bar in right.patches] == [(0.15, 9), (0.25, 40), (0.95, 60)]
 
 
 def test_maps_lie_over_their_images():
