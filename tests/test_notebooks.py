@@ -419,9 +419,9 @@ def test_what_notebook_5_says_is_what_the_shipped_runs_give():
     z = more / np.sqrt(differ - more ** 2 / images)
     assert f"have z = {z:.1f} and p = {2 * stats.norm.sf(z):.3f}" in text
     ends = np.sqrt(2 / stats.chi2.ppf([0.975, 0.025], 2))  # of a spread from three values
-    spread = 100 * np.std([run.accuracy for run in baselines], ddof=1) * ends
-    assert f"anything from {spread[0]:.1f} to {spread[1]:.0f} points fits" in text
     control_sd = np.std([run.accuracy for run in baselines], ddof=1)
+    spread = 100 * control_sd * ends
+    assert f"anything from {spread[0]:.1f} to {spread[1]:.0f} points fits" in text
     needed = [seeds_needed(0.0225, sd) for sd in (0.005, 0.02, control_sd)]
     assert (f"{needed[0]} seeds when the large networks are as steady as half a point, "
             f"{needed[1]} when they spread by two points, {needed[2]} when") in text
