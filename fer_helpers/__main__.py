@@ -24,8 +24,7 @@ def train(arguments: argparse.Namespace) -> bool:
     build, differences = training.EXPERIMENTS[arguments.model]
     settings = training.Settings(epochs=arguments.epochs, batch_size=arguments.batch_size,
                                  seed=arguments.seed, **differences)
-    about = {"dataset": dataset.name, "fingerprint": ds.fingerprint(kept)}
-    run = training.train(build, *sets, settings, about=about, save_to=save_to,
+    run = training.train(build, *sets, settings, about=ds.about(dataset, kept), save_to=save_to,
                          log=lambda line: print(line, flush=True))
     print(f"Test accuracy {run.accuracy:.2%} with the weights of epoch {run.about['kept_epoch']}")
     print(f"It is in {save_to}")

@@ -22,13 +22,13 @@ from tqdm import tqdm
 from fer_helpers import sources
 from fer_helpers.emotions import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, course_path
 from fer_helpers.files import cached
+from fer_helpers.identity import Identity, identify, names_by_row
 from fer_helpers.sources import DatasetError
 
 FIXTURE = COURSE / "data" / "fixture"
 # Where a user may put FER-2013, in any of its forms; the first one that is there is used.
 FER2013 = [COURSE / "data" / name
            for name in ("fer2013", "fer2013.zip", "archive.zip", "fer2013.csv")]
-FER2013_COUNTS = {"train": 28_709, "test": 7_178}  # Kaggle's msambare/fer2013
 CLASSES = EMOTIONS + LEFT_OUT
 
 
@@ -53,14 +53,26 @@ class Dataset:
 
     @functools.cached_property
     def name(self) -> str:
-        """``fixture``, ``fer2013`` (known by its counts), or ``custom-<name>``.
+        """``fixture``, ``fer2013`` (the original), ``fer2013-altered``, or ``custom-<name>``.
 
         It labels every figure and table, and names the folder that figures are saved in.
         """
         if self.is_fixture:
             return "fixture"
-        counts = dict(zip(*np.unique(self._seen["split"], return_counts=True), strict=True))
-        return "fer2013" if counts == FER2013_COUNTS else f"custom-{self.root.stem}"
+        names = {"original": "fer2013", "altered": "fer2013-altered"}
+        return names.get(self.identity.kind, f"custom-{self.root.stem}")
+
+    @property
+    def form(self) -> str:
+        """Which of the two forms of FER-2013, if it is the original; otherwise empty."""
+        return "" if self.is_fixture else self.identity.form
+
+    @functools.cached_property
+    def identity(self) -> Identity:
+        """What this dataset is, compared with the original FER-2013, image by image."""
+        seen = self._seen
+        return identify(seen["path"].tolist(), np.stack([seen["width"], seen["height"]], axis=1),
+                        seen["pixels"])
 
     @property
     def faults(self) -> pd.DataFrame:
@@ -101,7 +113,7 @@ class Dataset:
 
 COLUMNS = ("split", "emotion", "path", "width", "height", "mode", "digest", "brightness",
            "contrast", "flat")
-CACHE_FORMAT = 3  # another number makes every cache invalid: for when the code here changes
+CACHE_FORMAT = 4  # another number makes every cache invalid: for when the code here changes
 
 
 def find_dataset() -> Dataset:
@@ -199,8 +211,13 @@ def _statistics(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 def _known_entries(root: Path) -> list[sources.Entry]:
     """Return the entries of a dataset, sorted, with split and class as this course spells them."""
+    entries = sources.entries(root)
+    if root.suffix.casefold() == ".csv":
+        paths = [f"{entry.split}/{entry.emotion}/{entry.name}" for entry in entries]
+        entries = [entry._replace(name=path.rpartition("/")[2])
+                   for entry, path in zip(entries, names_by_row(paths), strict=True)]
     known = {}
-    for entry in sources.entries(root):
+    for entry in entries:
         split, emotion = entry.split.casefold(), entry.emotion.casefold()
         if emotion not in CLASSES:
             raise DatasetError(
@@ -299,6 +316,11 @@ def load_images(dataset: Dataset, frame: pd.DataFrame) -> Examples:
         )
     labels = frame["emotion"].map(EMOTIONS.index).to_numpy(dtype=np.int64)
     return Examples(dataset.pixels[rows][..., None], labels, frame["path"].to_numpy(dtype=str))
+
+
+def about(dataset: Dataset, frame: pd.DataFrame) -> dict[str, str]:
+    """Say what a run was trained on: the dataset, its form and the fingerprint of these images."""
+    return {"dataset": dataset.name, "form": dataset.form, "fingerprint": fingerprint(frame)}
 
 
 def fingerprint(frame: pd.DataFrame) -> str:

@@ -1,9 +1,11 @@
 """Train a network as the report did, one epoch at a time, and keep everything as a Run."""
 
+import contextlib
 import io
 import json
 import os
 import platform
+import subprocess
 import time
 import zipfile
 from dataclasses import asdict, dataclass, field
@@ -16,9 +18,9 @@ import pandas as pd
 from fer_helpers import __version__, models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.dataset import Examples
-from fer_helpers.emotions import CourseError
+from fer_helpers.emotions import COURSE, CourseError
 from fer_helpers.files import write_whole
-from fer_helpers.keras_quietly import keras
+from fer_helpers.keras_quietly import ONEDNN, keras
 from fer_helpers.runs import Run, load_run, save_run
 
 
@@ -106,7 +108,7 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
     dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     label = {"model": network.name, "dropout": dropout, **asdict(settings)}
     about = {**(about or {}), **_environment()}
-    history, checkpoint = [], None
+    history, machines, checkpoint = [], [], None
     if save_to:
         checkpoint = Path(save_to).with_suffix(".checkpoint")
         for left in checkpoint.parent.glob(f".{checkpoint.stem}.*.partial"):
@@ -116,15 +118,17 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
             log(f"Read the finished run {Path(save_to).name}; move it away to train again")
             return run
         if checkpoint.exists():
-            history = _restore(checkpoint, model, stopper, label | about)
+            history, machines = _restore(checkpoint, model, stopper, label | about)
             log(f"Going on after epoch {len(history)} from {checkpoint.name}")
+    if (machine := _machine()) not in machines:
+        machines.append(machine)
 
     while len(history) < settings.epochs and not model.stop_training:
         row = _one_epoch(model, train_set, test_set, settings, epoch=len(history))
         stopper.on_epoch_end(len(history), row)
         history.append(row)
         if checkpoint:
-            _save(checkpoint, model, stopper, label | about, history)
+            _save(checkpoint, model, stopper, label | about, history, machines)
         log(_epoch_line(history, settings.epochs))
 
     kept = len(history)
@@ -140,7 +144,8 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
         probabilities=model.predict(test_set.images, batch_size=settings.batch_size, verbose=0),
         labels=test_set.labels,
         ids=test_set.ids,
-        about=about | {"kept_epoch": kept, "train_accuracy": trained["accuracy"]},
+        about=about | {"machines": machines, "kept_epoch": kept,
+                       "train_accuracy": trained["accuracy"]},
     )
     if save_to:
         save_run(run, save_to)
@@ -193,7 +198,7 @@ def _finished(path: Path, label: dict, about: dict) -> Run:
 
 
 def _environment() -> dict:
-    """What a result depends on beside data and settings."""
+    """What a result depends on beside data and settings; a training goes on only if it agrees."""
     backend = keras.backend.backend()
     names = ("keras", backend, "numpy", "pandas", "pillow")
     return {
@@ -201,10 +206,23 @@ def _environment() -> dict:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "backend": backend,
+        "onednn": ONEDNN,
         "device": keras.distribution.list_devices()[0].split(":")[0],
-        "cores": os.cpu_count(),
         "versions": {name: version(name) for name in names},
     }
+
+
+def _machine() -> dict:
+    """Where a training ran, for the record: last digits and seconds depend on it."""
+    processor = platform.processor()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    commit = ""
+    with contextlib.suppress(OSError):  # no git
+        command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+        commit = subprocess.run(command, cwd=COURSE, capture_output=True, text=True).stdout.strip()
+    return {"processor": processor, "cores": os.cpu_count(), "commit": commit}
 
 
 def _reseed(model, seed: int, epoch: int) -> None:
@@ -230,12 +248,12 @@ def _epoch_line(history: list[dict], epochs: int) -> str:
     return f"Epoch {done:2}/{epochs}  {row['seconds']:4.0f} s  {numbers}{remaining}"
 
 
-def _save(path: Path, model, stopper, label: dict, history: list[dict]) -> None:
-    """Write the state after an epoch: weights, optimizer, early stopping, history."""
+def _save(path: Path, model, stopper, label: dict, history: list[dict], machines: list) -> None:
+    """Write the state after an epoch: weights, optimizer, early stopping, history, machines."""
     arrays = {f"state_{i}": np.asarray(v) for i, v in enumerate(_state(model))}
     arrays |= {f"best_{i}": weights for i, weights in enumerate(stopper.best_weights or [])}
     text = json.dumps({
-        "label": label, "history": history, "stop": model.stop_training,
+        "label": label, "history": history, "machines": machines, "stop": model.stop_training,
         "stopper": {name: float(getattr(stopper, name)) for name in _STOPPER},
     })
     buffer = io.BytesIO()
@@ -251,8 +269,8 @@ def _state(model) -> list:
     return [*model.weights, *model.optimizer.variables]
 
 
-def _restore(path: Path, model, stopper, label: dict) -> list[dict]:
-    """Put a saved state back; return the history so far."""
+def _restore(path: Path, model, stopper, label: dict) -> tuple[list[dict], list[dict]]:
+    """Put a saved state back; return the history so far, and the machines that made it."""
     try:
         with np.load(path, allow_pickle=False) as file:
             text = json.loads(str(file["text"]))
@@ -270,4 +288,4 @@ def _restore(path: Path, model, stopper, label: dict) -> list[dict]:
     for name, value in text["stopper"].items():
         setattr(stopper, name, value if name == "best" else int(value))
     model.stop_training = text["stop"]
-    return text["history"]
+    return text["history"], text["machines"]

@@ -36,11 +36,6 @@ def test_without_fer_data_the_folder_then_the_fixture(monkeypatch, copy):
     assert ds.find_dataset().name == "fixture"
 
 
-def test_fer2013_is_known_by_its_counts(monkeypatch, copy):
-    monkeypatch.setattr(ds, "FER2013_COUNTS", {"train": 209, "test": 83})
-    assert ds.find_dataset().name == "fer2013"
-
-
 def test_a_relative_path_counts_from_the_course(monkeypatch, tmp_path):
     monkeypatch.setenv("FER_DATA", "data/fixture")
     monkeypatch.chdir(tmp_path)

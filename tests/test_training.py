@@ -1,10 +1,14 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from fer_helpers import models, training
 from fer_helpers.dataset import Examples
-from fer_helpers.emotions import CourseError
+from fer_helpers.emotions import COURSE, CourseError
 from fer_helpers.evaluation import accuracy_and_loss
 from fer_helpers.keras_quietly import keras
 from fer_helpers.runs import load_run
@@ -199,3 +203,52 @@ def test_fewer_images_than_a_batch(fixture_sets):
     few = Examples(*(part[:10] for part in fixture_sets[0]))
     with pytest.raises(CourseError, match=r"10 training images do not fill.*a smaller batch_size"):
         train_tiny((few, fixture_sets[1]), Settings())
+
+
+# oneDNN, and where a run was made
+
+CONVOLUTION = """
+import numpy as np
+from fer_helpers.keras_quietly import ONEDNN, keras
+network = keras.Sequential([keras.Input((48, 48, 8)), keras.layers.Conv2D(32, 3)])
+network.predict(np.zeros((64, 48, 48, 8)), verbose=0)
+print("recorded as", ONEDNN)
+"""
+
+
+@pytest.mark.parametrize("switch", [None, "0"])
+def test_convolutions_go_through_onednn_unless_told_otherwise(switch):
+    """OneDNN itself tells: it prints a line for each of its operations."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("TF_ENABLE_ONEDNN")}
+    environment |= {"ONEDNN_VERBOSE": "1"} | ({"TF_ENABLE_ONEDNN_OPTS": switch} if switch else {})
+    result = subprocess.run([sys.executable, "-c", CONVOLUTION], capture_output=True, text=True,
+                            env=environment, cwd=COURSE)
+    assert result.returncode == 0, result.stderr
+    lines = [line for line in result.stdout.splitlines() if line.startswith("onednn_verbose")]
+    assert any(",exec,cpu,convolution," in line for line in lines) == (switch is None)
+    assert f"recorded as {switch is None}" in result.stdout
+
+
+def test_a_run_says_where_it_was_made(monkeypatch, fixture_sets, tmp_path):
+    places = [{"processor": "first", "cores": 2, "commit": "abc"},
+              {"processor": "second", "cores": 4, "commit": "abc"}]
+    save_to = tmp_path / "run.npz"
+
+    def stop(line):
+        raise Interrupted
+
+    monkeypatch.setattr(training, "_machine", lambda: places[0])
+    with pytest.raises(Interrupted):
+        train_tiny(fixture_sets, Settings(epochs=3), save_to=save_to, log=stop)
+    monkeypatch.setattr(training, "_machine", lambda: places[1])
+    run = train_tiny(fixture_sets, Settings(epochs=3), save_to=save_to)
+    assert run.about["machines"] == places
+    assert run.about["onednn"] is True
+
+
+def test_the_machine_is_described_without_git_too(monkeypatch):
+    found = training._machine()
+    assert found["processor"] and found["cores"] >= 1
+    monkeypatch.setenv("PATH", "")
+    assert training._machine() == found | {"commit": ""}

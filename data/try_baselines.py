@@ -1,0 +1,50 @@
+"""Try settings for the baseline, which the report does not give: a few epochs each, on FER-2013.
+
+    python data/try_baselines.py [folder]        # default: runs/tries; stopped, it goes on
+
+Each try is kept as a run in the folder. The table of all of them goes to
+data/reference/baseline_tries.csv, where notebook 3 reads it.
+"""
+
+import sys
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from fer_helpers import dataset as ds
+from fer_helpers import models, training
+from fer_helpers.augmentation import REPORT_AUGMENTATION
+from fer_helpers.emotions import COURSE
+
+EPOCHS = 4
+AUGMENTATIONS = {"mirroring only": {"horizontal_flip": True}, "report's": dict(REPORT_AUGMENTATION)}
+
+
+def main(folder: Path) -> None:
+    """Train each combination from seed 0 and write the table."""
+    dataset = ds.find_dataset()
+    kept = ds.balance(ds.index_images(dataset), {"train": 2999, "test": 599})
+    sets = [ds.load_images(dataset, kept[kept["split"] == split]) for split in ds.SPLITS]
+    rows = []
+    for (name, augmentation), dropout, rate in product(
+            AUGMENTATIONS.items(), (0.25, 0.5), (3e-4, 1e-3)):
+        settings = training.Settings(epochs=EPOCHS, learning_rate=rate, patience=None,
+                                     augmentation=augmentation)
+        file = folder / f"try_{rate:g}_{dropout}_{len(augmentation)}.npz"
+        print(rate, dropout, name, flush=True)
+        run = training.train(lambda rate=dropout: models.build_baseline(rate), *sets, settings,
+                             about=ds.about(dataset, kept), save_to=file,
+                             log=lambda line: print(line, flush=True))
+        last = run.history.iloc[-1]
+        rows.append({"learning_rate": rate, "dropout": dropout, "augmentation": name,
+                     "epochs": EPOCHS, "train_loss": last["loss"],
+                     "test_accuracy": last["val_accuracy"],
+                     "best_test_accuracy": run.history["val_accuracy"].max()})
+    table = pd.DataFrame(rows).round(4)
+    table.to_csv(COURSE / "data" / "reference" / "baseline_tries.csv", index=False)
+    print(table.to_string())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else COURSE / "runs" / "tries")
