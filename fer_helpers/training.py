@@ -40,7 +40,7 @@ class Settings:
 # report gives none of the baseline's settings; notebook 3 tells how we came to these.
 EXPERIMENTS = {
     "baseline": (models.build_baseline, {
-        "learning_rate": 1e-3, "patience": None, "augmentation": {"horizontal_flip": True}}),
+        "learning_rate": 3e-4, "patience": None, "augmentation": {"horizontal_flip": True}}),
     "final": (models.build_final, {}),
     "ablation": (lambda: models.build_final(512), {}),
 }
