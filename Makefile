@@ -1,11 +1,12 @@
 # Two commands do everything from nothing:
-#     make notebooks    run the five notebooks top to bottom
+#     make notebooks    run the notebooks top to bottom
 #     make test         pass the tests
 # Both first make an environment in .venv from requirements.lock, once.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-NAMES := 01_data_audit 02_augmentation_preview 03_baseline_two_conv 04_final_model 05_ablation_512
+NAMES := 01_data_audit 02_augmentation_preview 03_baseline_two_conv 04_final_model 05_ablation_512 \
+	06_copies 07_ten_people 08_chance_or_difference 09_claim_by_claim
 NOTEBOOKS := $(NAMES:%=notebooks/%.ipynb)
 
 # The first Python of 3.11 to 3.13 that answers. Choose another with `make PYTHON=...`.
@@ -51,12 +52,13 @@ test: setup  ## style, unit tests, and every notebook again on the fixture
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest
 
-figures: setup  ## redraw figures/fer2013 from the runs that come with the course
-	$(BIN)/python -m fer_helpers figures
+figures: setup  ## redraw the figures of the runs that come with the course, and of the fixture
+	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --output-dir build $(NOTEBOOKS)
 
-refresh: setup  ## for maintainers: run the committed notebooks in place, on the fixture
+refresh: setup  ## for maintainers: notebooks in place, figures and the README's tables, on the fixture
 	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+	$(BIN)/python data/write_readme.py
 
 lock: setup  ## for maintainers: choose versions anew and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv

@@ -4,7 +4,10 @@
 
 FER2013_ZIP is Kaggle's msambare/fer2013, FER2013_CSV the competition's file, and ROWS_CSV a table
 with one line for each of its rows: row, path in the zip, usage, and the ten votes of FER+. Writes
-data/reference/fer2013_images.csv.gz and fer2013_signatures.npz. Neither holds an image.
+data/reference/fer2013_images.csv.gz and fer2013_signatures.npz. Neither holds an image. The table
+gets four columns more, all from Kaggle's files: images with the same number in `digest` have the
+same pixels, those with the same number in `group` are exact or near copies (fer_helpers/copies.py),
+and `brightness` and `contrast` are mean and standard deviation of the grey values.
 """
 
 import gzip
@@ -18,7 +21,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fer_helpers.files import write_whole
+from fer_helpers import copies
+from fer_helpers.course import write_whole
+from fer_helpers.dataset import Dataset, index_images
 from fer_helpers.identity import COUNT, IMAGES, SIGNATURES, signatures
 
 CSV_MD5 = "f8428a1edbd21e88f42c73edd2a14f95"  # as torchvision publishes it
@@ -31,6 +36,13 @@ def main(archive: Path, csv: Path, rows: Path) -> None:
     table = pd.read_csv(rows, keep_default_na=False).sort_values("row")
     if list(table["row"]) != list(range(COUNT)):
         sys.exit(f"{rows} does not have one line for each row from 0 to {COUNT - 1}.")
+    dataset = Dataset(archive.absolute())
+    index = index_images(dataset).set_index("path")
+    index["group"] = copies.find_groups(index, copies.similar_pairs(dataset))
+    index = index.loc[table["path"]]
+    table = table.assign(
+        digest=pd.factorize(index["digest"])[0], group=pd.factorize(index["group"])[0],
+        **{name: index[name].round(1).to_numpy() for name in ("brightness", "contrast")})
     text = table.drop(columns="row").to_csv(index=False)
     write_whole(IMAGES, gzip.compress(text.encode(), mtime=0))
 

@@ -27,9 +27,7 @@ def build_small():
 
 def main(target: Path) -> None:
     """Train on the balanced fixture and save the network without its preprocessing."""
-    data = ds.Dataset(ds.FIXTURE)
-    kept = ds.balance(ds.index_images(data), {"train": 30, "test": 12})
-    train, test = (ds.load_images(data, kept[kept["split"] == split]) for split in ds.SPLITS)
+    train, test, _ = ds.load_balanced(ds.Dataset(ds.FIXTURE), ds.FIXTURE_SIZES)
     fresh_start(SEED)
     network = build_small()
     model = models.with_preprocessing(network, {"horizontal_flip": True, "rotation": 10.0}, SEED)

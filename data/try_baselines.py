@@ -15,34 +15,33 @@ import pandas as pd
 from fer_helpers import dataset as ds
 from fer_helpers import models, training
 from fer_helpers.augmentation import REPORT_AUGMENTATION
-from fer_helpers.emotions import COURSE
+from fer_helpers.course import COURSE, REFERENCE
 
 EPOCHS = 4
 AUGMENTATIONS = {"mirroring only": {"horizontal_flip": True}, "report's": dict(REPORT_AUGMENTATION)}
+TRIES = [*product(["mirroring only"], (0.25, 0.5), (3e-4, 1e-3)),
+         *product(["report's"], (0.25,), (3e-4, 1e-3))]
 
 
 def main(folder: Path) -> None:
     """Train each combination from seed 0 and write the table."""
-    dataset = ds.find_dataset()
-    kept = ds.balance(ds.index_images(dataset), {"train": 2999, "test": 599})
-    sets = [ds.load_images(dataset, kept[kept["split"] == split]) for split in ds.SPLITS]
+    data = ds.load_balanced(ds.find_dataset(), ds.REPORT_SIZES)
     rows = []
-    for (name, augmentation), dropout, rate in product(
-            AUGMENTATIONS.items(), (0.25, 0.5), (3e-4, 1e-3)):
+    for name, dropout, rate in TRIES:
+        augmentation = AUGMENTATIONS[name]
         settings = training.Settings(epochs=EPOCHS, learning_rate=rate, patience=None,
                                      augmentation=augmentation)
         file = folder / f"try_{rate:g}_{dropout}_{len(augmentation)}.npz"
         print(rate, dropout, name, flush=True)
-        run = training.train(lambda rate=dropout: models.build_baseline(rate), *sets, settings,
-                             about=ds.about(dataset, kept), save_to=file,
-                             log=lambda line: print(line, flush=True))
+        run = training.train(lambda rate=dropout: models.build_baseline(rate), data, settings,
+                             save_to=file, log=lambda line: print(line, flush=True))
         last = run.history.iloc[-1]
         rows.append({"learning_rate": rate, "dropout": dropout, "augmentation": name,
                      "epochs": EPOCHS, "train_loss": last["loss"],
                      "test_accuracy": last["val_accuracy"],
                      "best_test_accuracy": run.history["val_accuracy"].max()})
     table = pd.DataFrame(rows).round(4)
-    table.to_csv(COURSE / "data" / "reference" / "baseline_tries.csv", index=False)
+    table.to_csv(REFERENCE / "baseline_tries.csv", index=False)
     print(table.to_string())
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fer_helpers check``, ``audit``, ``figures`` or ``train MODEL``."""
+"""The command line: ``python -m fer_helpers check``, ``audit`` or ``train MODEL``."""
 
 import argparse
 import os
@@ -7,79 +7,64 @@ import sys
 from pathlib import Path
 
 from fer_helpers.check import check
-from fer_helpers.emotions import COURSE, EMOTIONS, CourseError
+from fer_helpers.course import COURSE, EMOTIONS, CourseError, write_whole
 
 
-def train(arguments: argparse.Namespace) -> bool:
+def train(arguments: argparse.Namespace) -> None:
     """Make one run of an experiment and save it; go on where a stopped one ended."""
     from fer_helpers import dataset as ds
     from fer_helpers import training
 
     dataset = ds.find_dataset()
-    folder = arguments.output or COURSE / "runs" / dataset.name
-    save_to = folder / f"{arguments.model}_seed{arguments.seed}.npz"
-    kept = ds.balance(ds.index_images(dataset), per_class(arguments, dataset))
-    sets = (ds.load_images(dataset, kept[kept["split"] == split]) for split in ds.SPLITS)
-
+    save_to = output(arguments, dataset) / f"{arguments.model}_seed{arguments.seed}.npz"
     build, differences = training.EXPERIMENTS[arguments.model]
     settings = training.Settings(epochs=arguments.epochs, batch_size=arguments.batch_size,
                                  seed=arguments.seed, **differences)
-    run = training.train(build, *sets, settings, about=ds.about(dataset, kept), save_to=save_to,
-                         log=lambda line: print(line, flush=True))
+    run = training.train(build, ds.load_balanced(dataset, per_class(arguments, dataset)), settings,
+                         save_to=save_to, log=lambda line: print(line, flush=True))
     print(f"Test accuracy {run.accuracy:.2%} with the weights of epoch {run.about['kept_epoch']}")
     print(f"It is in {save_to}")
-    return True
 
 
-def audit(arguments: argparse.Namespace) -> bool:
-    """Write what the audit finds in a dataset, as tables."""
+def audit(arguments: argparse.Namespace) -> None:
+    """Write what is wrong with the images of a dataset, as tables."""
     import pandas as pd
 
-    from fer_helpers import audit as found
+    from fer_helpers import copies
     from fer_helpers import dataset as ds
-    from fer_helpers.files import write_whole
 
     dataset = ds.find_dataset()
-    index = found.mark_copies(dataset)
+    print(f"{dataset.identity.sentence}\n")
+    index = copies.mark_copies(dataset)
     kept = ds.balance(index, per_class(arguments, dataset))
-    test = kept[kept["split"] == "test"].assign(copy_in_train=found.copies_in_train(kept))
-    # A copy among the training images that were not drawn: the network has never seen it.
-    test["copy_left_out"] = index["copy_in_train"].where(test["copy_in_train"] == "", "")
-    many = test["group"].duplicated(keep=False) | (index["copy_in_train"] != "").loc[test.index]
     half = index["path"].str.extract("(Public|Private)Test", expand=False)
     tables = {
         "counts": ds.count_images(index),
         "halves": ds.count_images(index.assign(split=half), half.dropna().unique()),
         "light": index.groupby("emotion")[["brightness", "contrast"]].median().round(1)
                       .reindex(EMOTIONS).rename_axis(None),
-        "faults": found.count_faults(index, dataset.faults),
-        "copies": pd.concat([found.count_copies(index), found.count_copies(kept)], axis=1,
+        "faults": ds.count_faults(index, dataset.faults),
+        "copies": pd.concat([copies.count_copies(index), copies.count_copies(kept)], axis=1,
                             keys=["six classes", "balanced subset"]),
-        "test_copies": test.loc[many, ["path", "group", "copy_in_train", "copy_left_out"]]
-                           .set_index("path"),
     }
-    folder = arguments.output or COURSE / "runs" / dataset.name
+    folder = output(arguments, dataset)
     for name, table in tables.items():
         write_whole(folder / f"{dataset.name}_{name}.csv", os.fsencode(table.to_csv()))
-        if name != "test_copies":
-            print(f"{table.to_string()}\n")
+        print(f"{table.to_string()}\n")
     print(f"The tables are in {folder}")
-    return True
+
+
+def output(arguments: argparse.Namespace, dataset) -> Path:
+    """Where results go."""
+    return arguments.output or COURSE / "runs" / dataset.name
 
 
 def per_class(arguments: argparse.Namespace, dataset) -> dict[str, int]:
     """How many images of each class to keep: as the notebooks do, unless told otherwise."""
-    usual = (30, 12) if dataset.is_fixture else (2999, 599)
-    return {"train": arguments.train_per_class or usual[0],
-            "test": arguments.test_per_class or usual[1]}
+    from fer_helpers.dataset import FIXTURE_SIZES, REPORT_SIZES
 
-
-def figures(_: argparse.Namespace) -> bool:
-    """Redraw the figures of the shipped runs."""
-    from fer_helpers.redraw import redraw
-
-    redraw()
-    return True
+    usual = FIXTURE_SIZES if dataset.is_fixture else REPORT_SIZES
+    return {split: getattr(arguments, f"{split}_per_class") or usual[split] for split in usual}
 
 
 def count(text: str) -> int:
@@ -111,7 +96,6 @@ def main() -> int:
         return one
 
     command("check", lambda _: check(), "say what is ready and what is missing")
-    command("figures", figures, "redraw figures/fer2013 from the runs that come with the course")
     both = [command("audit", audit, "write tables of what is wrong with the images"),
             command("train", train, "make one full run; stopped at any moment, it goes on when "
                                     "called again")]
@@ -129,7 +113,7 @@ def main() -> int:
     if getattr(arguments, "data", None):
         os.environ["FER_DATA"] = str(arguments.data.absolute())
     try:
-        return 0 if arguments.run(arguments) else 1
+        return 1 if arguments.run(arguments) is False else 0
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1

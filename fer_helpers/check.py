@@ -6,7 +6,7 @@ import sys
 import tomllib
 from importlib import metadata
 
-from fer_helpers.emotions import COURSE, course_path
+from fer_helpers.course import COURSE, course_path
 
 
 def check() -> bool:
@@ -27,28 +27,27 @@ def _python():
 def _packages():
     """Compare each direct dependency with the lock."""
     project = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["test"]
-    lock = (COURSE / "requirements.lock").read_text()
-    for name in (re.match(r"[\w-]+", requirement)[0] for requirement in wanted):
-        locked = re.search(rf"^{name}==(\S+)", lock, re.MULTILINE)[1]
+    lock = dict(re.findall(r"^([\w.-]+)==(\S+)", (COURSE / "requirements.lock").read_text(), re.M))
+    for requirement in project["dependencies"] + project["optional-dependencies"]["test"]:
+        name = re.match(r"[\w-]+", requirement)[0]
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
-            yield False, f"{name} is missing: `pip install -r requirements.lock`"
-            continue
-        yield (found == locked, f"{name} {found}" + ("" if found == locked else
-               f": the course was made with {locked}: `pip install -r requirements.lock`"))
+            found = "is missing"
+        remedy = f": the course was made with {lock[name]}: `pip install -r requirements.lock`"
+        yield found == lock[name], f"{name} {found}" + (remedy if found != lock[name] else "")
 
 
 def _dataset():
     try:
         from fer_helpers.dataset import find_dataset
         dataset = find_dataset()
-        name = dataset.name
+        found = f"dataset: {dataset.name}, {len(dataset.pixels):,} images, {dataset.root}"
+        if dataset.is_fixture:
+            return True, f"{found} (data/README.md tells how to get FER-2013)"
+        return dataset.identity.kind != "altered", f"{found}. {dataset.identity.sentence}"
     except Exception as error:  # whatever it is, the reader should see it as one line
         return False, f"dataset: {error}"
-    hint = " (data/README.md tells how to get FER-2013)" if dataset.is_fixture else ""
-    return True, f"dataset: {name}, {len(dataset.pixels):,} images, {dataset.root}{hint}"
 
 
 def _figures():

@@ -6,25 +6,32 @@ forms. They are sums of the pixels with random signs. Such sums keep distances (
 Lindenstrauss, 1984; Achlioptas, 2003): how far two images are apart can be told from their sums.
 """
 
+import contextlib
 import functools
-import gzip
 import zipfile
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from fer_helpers.emotions import COURSE, IMAGE_SIZE, CourseError
+from fer_helpers.course import IMAGE_SIZE, REFERENCE, CourseError
 
-IMAGES = COURSE / "data" / "reference" / "fer2013_images.csv.gz"
-SIGNATURES = COURSE / "data" / "reference" / "fer2013_signatures.npz"
+IMAGES = REFERENCE / "fer2013_images.csv.gz"
+SIGNATURES = REFERENCE / "fer2013_signatures.npz"
 COUNT = 35_887
-FORMS = ("Kaggle's files", "fer2013.csv")
+FORMS = {  # and what to say of an original of that form
+    "Kaggle's files": "every image has the pixels of Kaggle's files.",
+    "fer2013.csv": "every image has the pixels of the competition's fer2013.csv. Kaggle's files "
+                   "show the same images, but JPEG changed their pixels a little, so results "
+                   "differ a little from the runs that come with the course.",
+}
 
-# Grey levels, root mean square over an image. Two JPEG decoders differ by less; a blur that the eye
-# can see, spread greys or another size by more. The files and the CSV differ by 1.7, and each is
-# compared with itself.
+# Grey levels, root mean square over an image. Accurate JPEG decoders differ by less; spread greys,
+# another size or a blur that the eye can see by more. TensorFlow's fast decoder differs by 2.2 in
+# the median, too much for more than a quarter of the images. The files and the CSV differ by 1.7,
+# and each is compared with itself.
 TOLERANCE = 2.5
 
 _SIGNS = np.where(np.random.RandomState(0).random_sample((IMAGE_SIZE**2, 8)) < 0.5, -1, 1)
@@ -47,9 +54,9 @@ def signatures(pixels: np.ndarray) -> np.ndarray:
     """
     flat = pixels.reshape(len(pixels), -1)
     # In blocks, to save memory. The sums are whole numbers below 2**24, so float32 is exact.
-    sums = [flat[start:start + 1000].astype(np.float32) @ _SIGNS.astype(np.float32)
-            for start in range(0, len(flat), 1000)]
-    return np.rint(np.concatenate([np.empty((0, 8)), *sums]) / 16).astype(np.int16)
+    sums = [block.astype(np.float32) @ _SIGNS.astype(np.float32)
+            for block in np.array_split(flat, len(flat) // 1000 + 1)]
+    return np.rint(np.concatenate(sums) / 16).astype(np.int16)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -57,49 +64,46 @@ def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.sqrt(((first.astype(float) - second) ** 2).mean(axis=-1)) / 3
 
 
+@contextlib.contextmanager
+def _shipped(path: Path):
+    """Say of a file that comes with the course what to do if it is missing or damaged."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CourseError(
+            f"{path} is missing or damaged ({error}). By it the course knows FER-2013. Restore it: "
+            f"git restore data/reference/{path.name}") from error
+
+
 @functools.cache
 def images() -> pd.DataFrame:
     """Return the table of FER-2013's images, one row for each of ``fer2013.csv``, in its order.
 
-    Raises
-    ------
-    CourseError
-        If the file is missing or damaged.
+    Its columns are ``path`` in Kaggle's layout, ``split`` and ``emotion``, ``usage`` (of the CSV),
+    the ten votes of FER+ (``neutral`` to ``NF``, not a face; Barsoum et al., 2016), and of Kaggle's
+    files ``digest`` (equal number, equal pixels), ``group`` (equal number, exact or near copy),
+    ``brightness`` and ``contrast`` (mean and standard deviation, 0 to 255). Raises CourseError if
+    the file is missing or damaged.
     """
-    try:
-        with gzip.open(IMAGES, "rt", encoding="utf-8", newline="") as file:
-            table = pd.read_csv(file, keep_default_na=False)
+    with _shipped(IMAGES):
+        table = pd.read_csv(IMAGES, keep_default_na=False)
         if len(table) != COUNT or not table["path"].is_unique:
             raise ValueError(f"{len(table):,} rows, {table['path'].nunique():,} paths")
-    except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
-        raise _damaged(IMAGES, error) from error
-    return table
+    place = table["path"].str.split("/", expand=True)
+    return table.assign(split=place[0], emotion=place[1])
 
 
 @functools.cache
 def known_signatures() -> np.ndarray:
     """Return the signatures of FER-2013, int16 [2, 35887, 8], by form and in the CSV's order.
 
-    Raises
-    ------
-    CourseError
-        If the file is missing or damaged.
+    Raises CourseError if the file is missing or damaged.
     """
-    try:
-        with np.load(SIGNATURES, allow_pickle=False) as file:
-            kaggle, change = file["kaggle"], file["csv_minus_kaggle"]
+    with _shipped(SIGNATURES), np.load(SIGNATURES, allow_pickle=False) as file:
+        kaggle, change = file["kaggle"], file["csv_minus_kaggle"]
         if not kaggle.shape == change.shape == (COUNT, 8):
             raise ValueError(f"shapes {kaggle.shape} and {change.shape}")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(SIGNATURES, error) from error
-    return np.stack([kaggle, kaggle + change])
-
-
-def _damaged(path, error) -> CourseError:
-    return CourseError(
-        f"{path} is missing or damaged ({error}). By it the course knows FER-2013. Restore it: "
-        f"git restore data/reference/{path.name}"
-    )
+        return np.stack([kaggle, kaggle + change])
 
 
 def names_by_row(paths: list[str]) -> list[str]:
@@ -110,47 +114,37 @@ def names_by_row(paths: list[str]) -> list[str]:
     """
     if len(paths) != COUNT:
         return paths
-    known = [path.rpartition("/") for path in images()["path"]]
-    homes = [path.rpartition("/")[0] for path in paths]
-    agree = sum(home == place for home, (place, _, _) in zip(homes, known, strict=True))
-    if agree < COUNT / 2:
+    homes, known = (pd.Series(column).str.rpartition("/") for column in (paths, images()["path"]))
+    if (homes[0] == known[0]).mean() < 0.5:
         return paths
-    return [f"{home}/{name}" for home, (_, _, name) in zip(homes, known, strict=True)]
+    return (homes[0] + "/" + known[2]).tolist()
 
 
 def identify(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> Identity:
     """Compare a dataset with FER-2013.
 
-    Parameters
-    ----------
-    paths
-        ``split/emotion/name``; of a CSV file after :func:`names_by_row`.
-    sizes
-        int [n, 2], width and height of each file.
-    pixels
-        uint8 [n, 48, 48], in the same order.
+    ``paths`` are ``split/emotion/name``, those of a CSV file after :func:`names_by_row`; ``sizes``
+    is int [n, 2], width and height of each file; ``pixels`` is uint8 [n, 48, 48]; all in one order.
     """
-    known = pd.Index(images()["path"])
-    rows = known.get_indexer(pd.Index(paths))
+    known, found = pd.Index(images()["path"]), signatures(pixels)
+    rows = known.get_indexer(paths)
     here = rows >= 0
-    found = signatures(pixels)
     if here.sum() < COUNT / 2:
         return Identity("other", "", _other(found))
     apart = difference(known_signatures()[:, rows[here]], found[here])
-    form = int(np.median(apart, axis=1).argmin())
     changed = apart.min(axis=0) > TOLERANCE
-    missing = known[~np.isin(np.arange(COUNT), rows)]
-    added = pd.Index(paths)[~here]
-    relabelled = len(_names(missing).intersection(_names(added)))
+    missing, added = known.difference(paths), pd.Index(paths).difference(known)
+    relabelled = len({Path(path).name for path in missing} & {Path(path).name for path in added})
     wrong = {
-        "{:,} have other pixels": changed.sum(),
-        "{:,} have another label or split": relabelled,
-        "{:,} are missing": len(missing) - relabelled,
-        "{:,} were added": len(added) - relabelled,
+        "have other pixels": changed.sum(),
+        "have another label or split": relabelled,
+        "are missing": len(missing) - relabelled,
+        "were added": len(added) - relabelled,
     }
     if not any(wrong.values()):
-        return Identity("original", FORMS[form], _ORIGINAL[form])
-    counted = ", ".join(text.format(count) for text, count in wrong.items() if count)
+        form = list(FORMS)[np.median(apart, axis=1).argmin()]
+        return Identity("original", form, f"This is the original FER-2013: {FORMS[form]}")
+    counted = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
     done = _what_was_done(sizes[here][changed], pixels[here][changed]) if changed.any() else ""
     return Identity("altered", "", (
         f"This is an altered copy of FER-2013: compared with the original's {COUNT:,} images, "
@@ -158,24 +152,10 @@ def identify(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> Identit
         "that come with the course. data/README.md tells where to get the original."))
 
 
-_ORIGINAL = (
-    "This is the original FER-2013: every image has the pixels of Kaggle's files.",
-    "This is the original FER-2013: every image has the pixels of the competition's fer2013.csv. "
-    "Kaggle's files show the same images, but JPEG changed their pixels a little, so "
-    "results differ a little from the runs that come with the course.",
-)
-
-
-def _names(paths: pd.Index) -> pd.Index:
-    return pd.Index([path.rpartition("/")[2] for path in paths])
-
-
 def _other(found: np.ndarray) -> str:
     """Say of a dataset with other names whether its pixels are FER-2013's all the same."""
-    def first_four(array):  # as one number
-        return np.ascontiguousarray(array[..., :4]).view(np.int64).ravel()
-
-    same = int(np.isin(first_four(found), first_four(known_signatures())).sum())
+    known = {signature.tobytes() for form in known_signatures() for signature in form}
+    same = sum(signature.tobytes() in known for signature in found)
     if same < len(found) / 2:
         return "This is another dataset than FER-2013: its results stand for themselves."
     return (

@@ -7,7 +7,7 @@ The networks take float images [n, 48, 48, 1] with values from 0 to 1 and return
 import pandas as pd
 
 from fer_helpers.augmentation import RandomAffine
-from fer_helpers.emotions import EMOTIONS, IMAGE_SIZE
+from fer_helpers.course import EMOTIONS, IMAGE_SIZE
 from fer_helpers.keras_quietly import keras
 
 layers = keras.layers

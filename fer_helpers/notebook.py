@@ -23,8 +23,9 @@ def banner(dataset: Dataset) -> Markdown:
             "and run the notebook again."
         )
     return Markdown(
-        f"> **This notebook is running on the dataset** `{dataset.name}`. Its outputs may show "
-        "real faces: do not commit or share them."
+        f"> **This notebook is running on the dataset** `{dataset.name}`. "
+        f"{dataset.identity.sentence} The outputs may show real faces: do not commit or share "
+        "them."
     )
 
 

@@ -1,16 +1,21 @@
-"""Every figure of the course: each function takes arrays or frames and returns a Figure."""
+"""The figures that several notebooks draw: arrays or frames in, a Figure out."""
 
+import hashlib
 import io
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from fer_helpers.emotions import EMOTIONS, course_path
-from fer_helpers.files import write_whole
+from fer_helpers.course import IMAGE_SIZE, course_path, write_whole
 
 TRAIN_COLOUR, TEST_COLOUR, ALERT_COLOUR, GOOD_COLOUR = "#1f77b4", "#e8710a", "#b3261e", "#1b6e3c"
 plt.rcParams.update({
@@ -28,7 +33,8 @@ def save_figure(figure: Figure, name: str, dataset: str) -> str:
     """Write the dataset's name under the picture; save it as ``figures/<dataset>/<name>.png``.
 
     ``FER_FIGURES`` names another folder than ``figures``; a relative one counts from the course's
-    folder. Returns the path below it.
+    folder. A figure with images of another dataset than the fixture gets ``_faces`` at the end of
+    its name: git ignores such files. Returns the path below the folder.
 
     Raises
     ------
@@ -36,32 +42,51 @@ def save_figure(figure: Figure, name: str, dataset: str) -> str:
         If the folder cannot be written to.
     """
     figure.text(0.995, 0.0, f"dataset: {dataset}", ha="right", va="top", fontsize=8, color="0.4")
-    folder = course_path("FER_FIGURES", "figures")
+    if faces := dataset != "fixture" and shows_images(figure):
+        name += "_faces"
     buffer = io.BytesIO()
     # Without the software's version in the file, the same picture is the same bytes.
-    figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
-    write_whole(folder / dataset / f"{name}.png", buffer.getvalue())
+    figure.savefig(buffer, format="png", bbox_inches="tight", metadata={
+        "Software": None, "Dataset": dataset, "Drawn": drawn(figure), "Faces": str(faces)})
+    write_whole(course_path("FER_FIGURES", "figures") / dataset / f"{name}.png", buffer.getvalue())
     return f"{dataset}/{name}.png"
 
 
-def plot_counts(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
-    """Draw images per class and split, before and after balancing (Figure 1 is its table).
+def shows_images(figure: Figure) -> bool:
+    """Say whether a figure shows images of a dataset."""
+    return any(image.get_array().shape[:2] == (IMAGE_SIZE, IMAGE_SIZE)
+               for image in figure.findobj(AxesImage))
 
-    Both frames come from :func:`fer_helpers.dataset.count_images`.
+
+def drawn(figure: Figure) -> str:
+    """Return 16 hexadecimal digits that stand for what a figure shows: data, words and colours.
+
+    Two figures agree if they draw the same numbers (to six digits) in the same places, whatever
+    the fonts or the pixels. ``save_figure`` writes it into the file.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-    for axis, split in zip(axes, before.index, strict=True):
-        left = before.loc[split]
-        kept = after.loc[split].reindex(left.index, fill_value=0)
-        axis.bar(left.index, left, color="0.85", label="dropped")
-        axis.bar(left.index, kept, color=TRAIN_COLOUR, label="kept")
-        axis.set_title(f"{split}: {kept.sum():,} of {left.sum():,} images kept")
-        axis.tick_params(axis="x", rotation=45)
-        axis.set_ylabel("images")
-        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
-    return figure
+    figure.draw_without_rendering()  # sets the words at the axes
+    digest = hashlib.blake2b(digest_size=8)
+    for artist in figure.findobj(lambda artist: artist.get_visible()):
+        shown = []
+        if isinstance(artist, Text):
+            shown = [artist.get_text(), artist.get_color()]
+        elif isinstance(artist, Line2D):
+            shown = [artist.get_xydata(), artist.get_color()]
+        elif isinstance(artist, Patch):
+            shown = [artist.get_patch_transform().transform_path(artist.get_path()).vertices,
+                     artist.get_facecolor()]
+        elif isinstance(artist, Collection):
+            shown = [artist.get_offsets(), artist.get_array(), artist.get_facecolor(),
+                     *(path.vertices for path in artist.get_paths())]
+        elif isinstance(artist, AxesImage):
+            shown = [artist.get_array()]
+        for part in shown:
+            if isinstance(part, str) or part is None:
+                text = str(part)
+            else:
+                text = " ".join(f"{value:.6g}" for value in np.asarray(part, float).ravel())
+            digest.update(f"{type(artist).__name__} {text}\n".encode())
+    return digest.hexdigest()
 
 
 def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
@@ -95,43 +120,6 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
     return figure
 
 
-def plot_maps(images: np.ndarray, maps: dict[str, np.ndarray], titles: list[str]) -> Figure:
-    """Draw images [n, 48, 48, 1] in a row, and below them each set of maps [n, 48, 48] over them.
-
-    A map goes from 0 (dark) to 1 (bright).
-    """
-    repeated = np.concatenate([images] * (1 + len(maps)))
-    figure = plot_image_grid(repeated, [*titles, *[""] * (len(repeated) - len(titles))],
-                             columns=len(images), row_labels=["image", *maps])
-    figure.set_size_inches(1.35 * len(images) + 1, 1.37 * (1 + len(maps)) + 0.3)
-    axes = np.reshape(figure.axes, (1 + len(maps), len(images)))
-    for row, values in zip(axes[1:], maps.values(), strict=True):
-        for axis, shown in zip(row, values, strict=True):
-            axis.imshow(shown, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
-    return figure
-
-
-def plot_reliability(table: pd.DataFrame, title: str, bins: int = 10) -> Figure:
-    """Draw how often a model is right against how sure it is, and on how many images.
-
-    ``table`` is from :func:`fer_helpers.evaluation.reliability`, with so many bins. A bin of fewer
-    than ten images gets no point: its accuracy is mostly chance.
-    """
-    full = table[table["images"] >= 10]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    figure.suptitle(title, fontweight="bold")
-    left.plot([0, 1], [0, 1], color="0.5", ls="--", lw=1, label="as sure as right")
-    left.plot(full["confidence"], full["accuracy"], color=TEST_COLOUR, marker="o", label="model")
-    left.set(xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    left.legend(frameon=False)
-    right.bar((table.index + 0.5) / bins, table["images"], width=0.9 / bins, color=TRAIN_COLOUR)
-    right.set(xlabel="confidence", ylabel="images", xlim=(0, 1))
-    for axis in (left, right):
-        axis.xaxis.set_major_formatter("{x:.0%}")
-    left.yaxis.set_major_formatter("{x:.0%}")
-    return figure
-
-
 def plot_bars(counts: pd.DataFrame, title: str) -> Figure:
     """Draw a frame of counts: a group of bars for each row, a colour for each column."""
     rows, columns = counts.shape
@@ -149,38 +137,6 @@ def plot_bars(counts: pd.DataFrame, title: str) -> Figure:
     axis.margins(x=0.1)
     if columns > 1:
         axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def plot_similarity(similarity: pd.Series, threshold: float) -> Figure:
-    """Draw how many pairs of images have which similarity, and from where they count as copies."""
-    figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
-    low = np.floor(100 * similarity.min()) / 100
-    bins = np.linspace(low, 1, round(100 * (1 - low)) + 1)
-    counts, _, _ = axis.hist(similarity, bins=bins, color="0.75")
-    axis.hist(similarity[similarity >= threshold], bins=bins, color=TEST_COLOUR)
-    axis.axvline(threshold, color="0.3", ls=":")
-    axis.text(threshold, 0.97, " counted as copies", va="top", color="0.3",
-              transform=axis.get_xaxis_transform())
-    axis.set(xlabel="similarity of two images", ylabel="pairs")
-    if counts.max() > 100:
-        _log_scale(axis)
-        axis.set_ylabel("pairs (log scale)")
-    axis.yaxis.set_major_formatter("{x:,.0f}")
-    return figure
-
-
-def plot_by_class(frame: pd.DataFrame, columns: list[str]) -> Figure:
-    """Draw the spread of some columns of an index over the classes.
-
-    The box holds the middle half of the images, the line in it is the median, and the whiskers
-    leave out one image in twenty on either side.
-    """
-    figure, axes = plt.subplots(1, len(columns), figsize=(9, 3), layout="constrained")
-    for axis, column in zip(axes, columns, strict=True):
-        sns.boxplot(frame, x=column, y="emotion", order=EMOTIONS, ax=axis, color="#9ec5e8",
-                    whis=(5, 95), showfliers=False, width=0.6)
-        axis.set(xlabel=f"{column} (grey values, 0 to 255)", ylabel="")
     return figure
 
 
@@ -272,31 +228,14 @@ def _loss_scale(axis, losses: np.ndarray) -> None:
         axis.set_ylim(bottom=0)
 
 
-def plot_loss_parts(history: pd.DataFrame, title: str, classes: int = 6) -> Figure:
-    """Draw what the training loss is made of: the cross-entropy and the L2 penalty."""
-    figure, axis = plt.subplots(figsize=(9, 3.4), layout="constrained")
-    axis.set_title(title)
-    parts = {"loss": history["loss"], "cross-entropy": history["cross_entropy"],
-             "L2 penalty": history["loss"] - history["cross_entropy"]}
-    for (name, values), colour in zip(parts.items(), ("0.3", TEST_COLOUR, "#7b3fa0"), strict=True):
-        axis.plot(values.index, values, marker="o", ms=3.5, color=colour, label=name)
-    axis.axhline(np.log(classes), color="0.5", ls="--", lw=1, label=f"guessing: ln {classes}")
-    axis.set(xlabel="epoch", ylabel="loss on the training images")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axis.grid(alpha=0.3)
-    _loss_scale(axis, np.stack(list(parts.values())))
-    axis.legend(frameon=False)
-    return figure
-
-
-def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *, column: str = "accuracy",
+def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *,
                    mark: float | None = None) -> Figure:
     """Draw values with their intervals: a line for each row of the tables, a colour for each table.
 
     Parameters
     ----------
     tables
-        Columns ``column``, ``low`` and ``high``, as shares of 1.
+        Columns ``value``, ``low`` and ``high``, as shares of 1; without ends, only a dot is drawn.
     mark
         A value to compare with, drawn as a dotted line.
     """
@@ -306,8 +245,8 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *, column: str 
         height = rows.get_indexer(table.index).astype(float)
         if len(table) == len(rows):  # side by side, where the tables share their rows
             height += 0.18 * (i - (len(tables) - 1) / 2)
-        ends = np.abs(table[["low", "high"]].to_numpy().T - table[column].to_numpy())
-        axis.errorbar(table[column], height, xerr=ends, fmt="o", ms=5, capsize=3, label=name,
+        ends = np.abs(table[["low", "high"]].to_numpy().T - table["value"].to_numpy())
+        axis.errorbar(table["value"], height, xerr=ends, fmt="o", ms=5, capsize=3, label=name,
                       color=plt.cm.viridis(i / max(len(tables), 2)))
     if mark is not None:
         axis.axvline(mark, color="0.3", ls=":")
@@ -340,21 +279,3 @@ def plot_confusion_and_report(matrix: pd.DataFrame, report: pd.DataFrame, title:
     right.set_yticklabels([f"{name} ({count:,})" for name, count in report["support"].items()],
                           rotation=0)
     return figure
-
-
-def plot_predictions(images: np.ndarray, sample: pd.DataFrame) -> Figure:
-    """Draw test images with true and predicted class (Figure 15).
-
-    Parameters
-    ----------
-    images
-        uint8 [n, 48, 48, 1], the images of the sample, in its order.
-    sample
-        From :func:`fer_helpers.evaluation.sample_of_predictions`.
-    """
-    titles = [
-        f"{row.predicted} {row.probability:.0%}\n" + ("right" if row.correct else f"is {row.true}")
-        for row in sample.itertuples()
-    ]
-    colours = [GOOD_COLOUR if correct else ALERT_COLOUR for correct in sample["correct"]]
-    return plot_image_grid(images, titles, columns=5, colours=colours)

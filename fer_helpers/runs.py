@@ -1,10 +1,11 @@
-"""A run: everything that one training left behind, in memory or in one file.
+"""A run: everything that one training left behind, in memory or in one file; runs compared.
 
 A run made a minute ago and a run read from ``data/reference/`` are the same type, so the same
 functions draw both.
 """
 
 import io
+import itertools
 import json
 import zipfile
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from fer_helpers.emotions import COURSE, EMOTIONS, CourseError
-from fer_helpers.files import write_whole
-
-REFERENCE = COURSE / "data" / "reference"
+from fer_helpers.copies import known_copies
+from fer_helpers.course import EMOTIONS, REFERENCE, CourseError, write_whole
+from fer_helpers.evaluation import accuracy_and_loss, bootstrap
+from fer_helpers.report import printed
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Run:
     probabilities: np.ndarray  # float32 [n, 6], rows sum to 1
     labels: np.ndarray  # int64 [n], true classes as positions in EMOTIONS
     ids: np.ndarray  # str [n], paths of the test images inside the dataset
-    about: dict  # dataset and its fingerprint, versions, device, best epoch, accuracy in train
+    # dataset, form and fingerprint, versions, device, oneDNN, machines (processor, cores, commit),
+    # kept_epoch, and train_accuracy: on the training images as they are, without dropout
+    about: dict
 
     @property
     def predictions(self) -> np.ndarray:
@@ -101,18 +105,104 @@ def reference_runs(model: str) -> list[Run]:
     return [load_run(path) for path in sorted(REFERENCE.glob(f"{model}_seed*.npz"))]
 
 
-def known_copies(run: Run) -> pd.DataFrame:
-    """Say which test images of a shipped FER-2013 run are copies (notebook 1 finds them).
+def closing_table(model: str, run: Run) -> pd.DataFrame:
+    """Put side by side: the report, the run made here, and the course's FER-2013 runs.
+
+    Parameters
+    ----------
+    model
+        ``baseline``, ``final`` or ``ablation``.
+    run
+        The run made in the notebook.
 
     Returns
     -------
-    DataFrame
-        One row a test image, in the run's order: ``group`` (equal for copies of each other) and
-        ``copy_in_train`` (``exact``, ``near`` or nothing), and ``copy_left_out``, the same for
-        copies among the training images that were not drawn.
+    DataFrame of text
+        Several shipped runs give the mean, and the range over seeds in brackets.
     """
-    listed = pd.read_csv(REFERENCE / "fer2013_test_copies.csv", index_col="path",
-                         keep_default_na=False)
-    rows = listed.reindex(run.ids)
-    alone = pd.Series(-1 - np.arange(len(rows)), index=rows.index)  # not listed: its own group
-    return rows.assign(group=rows["group"].fillna(alone).astype(int)).fillna("")
+    said = {
+        "dataset": "fer2013", "runs": "1", "test images": f"{6 * printed()['counts']['test']:,}",
+        "epochs run": str(printed()["training"]["epochs"]) if model == "final" else "not said",
+        "test accuracy": f"{printed()['accuracy'][model]:.2%}", "test cross-entropy": "not said",
+    }
+    return pd.DataFrame({"report": said, "run made here": _column([run]),
+                         "shipped runs": _column(reference_runs(model))})
+
+
+def _column(runs: list[Run]) -> dict[str, str]:
+    scores = pd.DataFrame([accuracy_and_loss(run.probabilities, run.labels) for run in runs])
+
+    def text(values, form):
+        low, mean, high = (format(x, form) for x in (values.min(), values.mean(), values.max()))
+        return mean if len(values) == 1 else f"{mean} ({low} to {high})"
+
+    epochs = sorted({len(run.history) for run in runs})
+    return {
+        "dataset": ", ".join(sorted({run.about["dataset"] for run in runs})),
+        "runs": str(len(runs)),
+        "test images": f"{len(runs[0].labels):,}",
+        "epochs run": " to ".join(map(str, epochs[:1] + epochs[1:][-1:])),
+        "test accuracy": text(scores["accuracy"], ".2%"),
+        "test cross-entropy": text(scores["cross_entropy"], ".3f"),
+    }
+
+
+def paired_difference(run: Run, other: Run, *, new_only: bool = False) -> pd.Series:
+    """Subtract the accuracy of another shipped run, image by image.
+
+    Returns
+    -------
+    Series
+        ``value``, ``low`` and ``high`` (95 % bootstrap interval over groups of copies), -1 to 1;
+        with ``new_only`` on the test images without a copy in train.
+
+    Raises
+    ------
+    CourseError
+        If the two are not of the same images.
+    """
+    _same_images([run, other])
+    known = known_copies(run.ids)
+    part = ((known["copy_in_train"] == "") | (not new_only)).to_numpy()
+    gain = (run.predictions == run.labels).astype(float) - (other.predictions == other.labels)
+    return bootstrap(gain[part], known["group"].to_numpy()[part]).iloc[0]
+
+
+def design_difference(first: list[Run], second: list[Run]) -> pd.Series:
+    """Subtract the mean accuracy over the seeds of a second design from that of a first.
+
+    The course's one rule for comparing designs: Welch's t interval (1947). One run of a design has
+    no spread, so the ends are then nan: nothing is settled.
+
+    Returns
+    -------
+    Series
+        ``value``, ``low`` and ``high``, -1 to 1.
+
+    Raises
+    ------
+    CourseError
+        If they are not all of the same images.
+    """
+    _same_images(first + second)
+    one, two = ([run.accuracy for run in runs] for runs in (first, second))
+    low = high = np.nan
+    if min(len(one), len(two)) > 1:
+        low, high = stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
+    return pd.Series({"value": np.mean(one) - np.mean(two), "low": low, "high": high})
+
+
+def _same_images(runs: list[Run]) -> None:
+    """Refuse to compare runs on different images, an original and an altered copy for example."""
+    found = {(run.about["dataset"], run.about.get("fingerprint")) for run in runs}
+    if len(found) > 1:
+        raise CourseError(f"These runs cannot be compared, they are of different images: "
+                          f"{sorted(map(str, found))}. Compare runs of one dataset and draw.")
+
+
+def seed_control(models: list[str]) -> pd.DataFrame:
+    """Compare runs that differ in nothing but the seed, as :func:`paired_difference` does."""
+    rows = {f"{model}, seed {one.settings['seed']} - {two.settings['seed']}":
+            paired_difference(one, two)
+            for model in models for one, two in itertools.pairwise(reference_runs(model))}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])

@@ -17,9 +17,8 @@ import pandas as pd
 
 from fer_helpers import __version__, models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
-from fer_helpers.dataset import Examples
-from fer_helpers.emotions import COURSE, CourseError
-from fer_helpers.files import write_whole
+from fer_helpers.course import COURSE, CourseError, write_whole
+from fer_helpers.dataset import Balanced, Dataset, Examples
 from fer_helpers.keras_quietly import ONEDNN, keras
 from fer_helpers.runs import Run, load_run, save_run
 
@@ -55,8 +54,14 @@ def fresh_start(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
-          about: dict | None = None, save_to: Path | None = None, log=print) -> Run:
+def run_file(dataset: Dataset, model: str, seed: int) -> Path | None:
+    """Return where the run of a user's own dataset is kept: in ``runs/``; none for the fixture."""
+    folder = COURSE / "runs" / dataset.name
+    return None if dataset.is_fixture else folder / f"{model}_seed{seed}.npz"
+
+
+def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = None,
+          log=print) -> Run:
     """Build a network from the seed, train it, one printed line an epoch, and predict the test set.
 
     As in the report, the *test* images are the validation data: early stopping looks at them.
@@ -67,12 +72,10 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
     build
         A function without arguments that returns an untrained network, such as
         :func:`fer_helpers.models.build_final`. It is called after :func:`fresh_start`.
-    train_set, test_set
-        From :func:`fer_helpers.dataset.load_images`.
+    data
+        From :func:`fer_helpers.dataset.load_balanced`.
     settings
         See :class:`Settings`. Each epoch takes ``len(train) // batch_size`` steps.
-    about
-        What to record beside the versions, the dataset's name and fingerprint for example.
     save_to
         A file for the run, ending in ``.npz``. If it is there already, it is returned. The state
         after each epoch goes into a checkpoint beside it. If that is there at the start, training
@@ -89,6 +92,7 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
     """
     if settings.epochs < 1:
         raise CourseError(f"{settings.epochs} epochs train nothing. Ask for at least one.")
+    train_set, test_set, about = data
     if len(train_set.labels) < settings.batch_size:
         raise CourseError(
             f"{len(train_set.labels)} training images do not fill one batch of "
@@ -107,7 +111,7 @@ def train(build, train_set: Examples, test_set: Examples, settings: Settings, *,
 
     dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     label = {"model": network.name, "dropout": dropout, **asdict(settings)}
-    about = {**(about or {}), **_environment()}
+    about = about | _environment()
     history, machines, checkpoint = [], [], None
     if save_to:
         checkpoint = Path(save_to).with_suffix(".checkpoint")

@@ -1,10 +1,19 @@
 """What several test files use."""
 
+import ast
+import csv
 import shutil
+import zipfile
 
+import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 
 from fer_helpers import dataset as ds
+from fer_helpers.course import COURSE
+from fer_helpers.runs import Run
+from fer_helpers.sources import CSV_EMOTIONS
 
 
 @pytest.fixture(scope="session")
@@ -13,11 +22,9 @@ def fixture_index():
 
 
 @pytest.fixture(scope="session")
-def fixture_sets(fixture_index):
+def fixture_sets():
     """Balanced training and test examples of the fixture."""
-    kept = ds.balance(fixture_index, {"train": 30, "test": 12})
-    data = ds.Dataset(ds.FIXTURE)
-    return tuple(ds.load_images(data, kept[kept["split"] == split]) for split in ds.SPLITS)
+    return ds.load_balanced(ds.Dataset(ds.FIXTURE), ds.FIXTURE_SIZES)
 
 
 @pytest.fixture
@@ -27,3 +34,73 @@ def copy(tmp_path, monkeypatch):
     shutil.copytree(ds.FIXTURE, folder)
     monkeypatch.setenv("FER_DATA", str(folder))
     return folder
+
+
+@pytest.fixture
+def make_zip(tmp_path):
+    """Write the fixture as a zip in which some files have another content, or are new."""
+
+    def write(changes=None, top=""):
+        files = {path.relative_to(ds.FIXTURE).as_posix(): path.read_bytes()
+                 for path in sorted(ds.FIXTURE.rglob("*.jpg"))}
+        with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in (files | (changes or {})).items():
+                archive.writestr(top + name, content)
+        return ds.Dataset(tmp_path / "x.zip")
+
+    return write
+
+
+@pytest.fixture
+def make_csv(tmp_path):
+    """Write images as the competition's file; the keywords choose another spelling."""
+
+    def write(paths, pixels, header=("emotion", "pixels", "Usage"), label=CSV_EMOTIONS.index,
+              usage=("Training", "PublicTest"), more=""):
+        with open(tmp_path / "fer2013.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            for path, image in zip(paths, pixels, strict=True):
+                split, emotion, _ = path.split("/")
+                fields = {"emotion": label(emotion), "usage": usage[ds.SPLITS.index(split)],
+                          "pixels": " ".join(map(str, image.ravel()))}
+                writer.writerow([fields[name.strip().casefold()] for name in header])
+            file.write(more)
+        return ds.Dataset(tmp_path / "fer2013.csv")
+
+    return write
+
+
+@pytest.fixture
+def made_up_run():
+    """Make a run of which one says what is right."""
+
+    def make(model, seed, right, *, ids=None, epochs=2, sure=0.9):
+        labels = np.arange(len(right)) % 6
+        answers = np.where(right, labels, (labels + 1) % 6)
+        probabilities = np.full((len(right), 6), (1 - sure) / 5, np.float32)
+        probabilities[np.arange(len(right)), answers] = sure
+        history = pd.DataFrame({"accuracy": [1 / 3] * epochs, "val_loss": [1e-17] * epochs},
+                               index=pd.RangeIndex(1, epochs + 1, name="epoch"))
+        return Run({"model": model, "seed": seed, "patience": None, "augmentation": {"zoom": 0.1}},
+                   history, probabilities, labels, labels.astype(str) if ids is None else ids,
+                   {"dataset": "fixture", "kept_epoch": epochs})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def functions_of():
+    """Read the functions that a notebook defines, and what it imports, without running it."""
+
+    def read(name):
+        cells = nbformat.read(COURSE / "notebooks" / f"{name}.ipynb", as_version=4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef)
+        tree = ast.parse(code)
+        tree.body = [node for node in tree.body if isinstance(node, wanted)]
+        found = {}
+        exec(compile(tree, name, "exec"), found)
+        return found
+
+    return read

@@ -1,6 +1,8 @@
+"""A dataset is found, indexed, balanced and loaded; the cache may be lost at any time."""
+
 import hashlib
 import os
-import shutil
+import resource
 import zipfile
 
 import numpy as np
@@ -9,9 +11,9 @@ import pytest
 from PIL import Image
 
 from fer_helpers import dataset as ds
-from fer_helpers.emotions import EMOTIONS
+from fer_helpers.course import COURSE, EMOTIONS, CourseError, course_path
 
-PER_CLASS = {"train": 30, "test": 12}
+FIXTURE = ds.Dataset(ds.FIXTURE)
 
 
 def files_of(folder):
@@ -22,9 +24,8 @@ def files_of(folder):
 # finding
 
 def test_fer_data_is_used_first(copy):
-    assert ds.find_dataset().root == copy
-    assert ds.find_dataset().name == "custom-copy"
-    assert not ds.find_dataset().is_fixture
+    data = ds.find_dataset()
+    assert (data.root, data.name, data.is_fixture) == (copy, "custom-copy", False)
 
 
 def test_without_fer_data_the_folder_then_the_fixture(monkeypatch, copy):
@@ -33,7 +34,7 @@ def test_without_fer_data_the_folder_then_the_fixture(monkeypatch, copy):
     assert ds.find_dataset().root == copy
     monkeypatch.setattr(ds, "FER2013", [copy / "nowhere"])
     assert ds.find_dataset().is_fixture
-    assert ds.find_dataset().name == "fixture"
+    assert (ds.find_dataset().name, ds.find_dataset().form) == ("fixture", "")
 
 
 def test_a_relative_path_counts_from_the_course(monkeypatch, tmp_path):
@@ -44,39 +45,57 @@ def test_a_relative_path_counts_from_the_course(monkeypatch, tmp_path):
 
 def test_no_dataset(monkeypatch, tmp_path):
     monkeypatch.setenv("FER_DATA", str(tmp_path / "missing"))
-    with pytest.raises(ds.DatasetError, match=r"No dataset at .*missing.*FER_DATA"):
+    with pytest.raises(CourseError, match=r"No dataset at .*missing.*FER_DATA"):
         ds.find_dataset()
 
 
-def test_folder_without_splits(tmp_path):
-    with pytest.raises(ds.DatasetError, match=r"has no images in train/happy/.*FER_DATA"):
-        ds.index_images(ds.Dataset(tmp_path))
+# a layout that is not Kaggle's
 
-
-@pytest.mark.parametrize("missing", ["a folder", "its images"])
-def test_a_class_without_images(copy, missing):
+def without_images(copy):
     for file in (copy / "test" / "sad").iterdir():
         file.unlink()
-    if missing == "a folder":
-        (copy / "test" / "sad").rmdir()
-    with pytest.raises(ds.DatasetError, match=r"copy has no images in test/sad/.*unpack it again"):
-        ds.index_images(ds.find_dataset())
 
 
-def test_unknown_class_folder(copy):
-    (copy / "train" / "sad").rename(copy / "train" / "contempt")
-    with pytest.raises(ds.DatasetError, match=r"train/contempt/, which is not a class.*Move it"):
-        ds.index_images(ds.find_dataset())
+def without_a_folder(copy):
+    without_images(copy)
+    (copy / "test" / "sad").rmdir()
 
 
-def test_a_class_folder_twice(copy):
+def another_class(copy):
+    (copy / "train" / "sad").rename(copy / "train" / "Contempt")
+
+
+def a_class_twice(copy):
     (copy / "train" / "SAD").mkdir()
-    if len(list((copy / "train" / "sad").iterdir())) == 0:
+    if not any((copy / "train" / "sad").iterdir()):
         pytest.skip("this file system does not tell capitals")
     name = "Training_00001003.jpg"
     (copy / "train" / "SAD" / name).write_bytes((copy / "train" / "sad" / name).read_bytes())
-    with pytest.raises(ds.DatasetError, match=rf"holds train/sad/{name} twice.*Remove one"):
+
+
+@pytest.mark.parametrize(("damage", "reason"), [
+    (lambda copy: copy.rename(copy.parent / "moved") and copy.mkdir(),
+     r"copy has no images in train/happy/.*FER_DATA"),
+    (without_images, r"copy has no images in test/sad/.*unpack it again"),
+    (without_a_folder, r"copy has no images in test/sad/.*unpack it again"),
+    (another_class, r"train/Contempt/, which is not a class.*Move it"),
+    (a_class_twice, r"holds train/(sad|SAD)/Training_00001003.jpg twice.*Remove one"),
+])
+def test_a_folder_that_is_no_dataset(copy, damage, reason):
+    damage(copy)
+    with pytest.raises(CourseError, match=reason):
         ds.index_images(ds.find_dataset())
+
+
+def test_hidden_files_and_capitals_do_not_matter(copy, fixture_index):
+    (copy / "train" / "happy" / ".DS_Store").write_bytes(b"x")
+    (copy / "train" / "happy" / "Thumbs.db").write_bytes(b"x")
+    (copy / "train" / ".ipynb_checkpoints").mkdir()
+    (copy / "train" / "notes.txt").write_bytes(b"x")
+    for old, new in (("train/happy", "train/Happy"), ("test", "TEST")):
+        (copy / old).rename(copy / "between").rename(copy / new)
+    pd.testing.assert_frame_equal(ds.index_images(ds.find_dataset()), fixture_index)
+    assert ds.find_dataset().faults.empty
 
 
 # indexing
@@ -109,23 +128,42 @@ def test_brightness_contrast_and_flat_agree_with_numpy(fixture_index):
         assert row.flat == counts.max() / image.size
 
 
-def test_hidden_files_and_capitals_do_not_matter(copy, fixture_index):
-    (copy / "train" / "happy" / ".DS_Store").write_bytes(b"x")
-    (copy / "train" / "happy" / "Thumbs.db").write_bytes(b"x")
-    (copy / "train" / ".ipynb_checkpoints").mkdir()
-    (copy / "train" / "notes.txt").write_bytes(b"x")
-    (copy / "train" / "happy").rename(copy / "train" / "h")
-    (copy / "train" / "h").rename(copy / "train" / "Happy")
-    (copy / "test").rename(copy / "t")
-    (copy / "t").rename(copy / "TEST")
-    pd.testing.assert_frame_equal(ds.index_images(ds.find_dataset()), fixture_index)
-    assert ds.find_dataset().faults.empty
+def test_equal_bytes_of_another_size_are_another_image(copy):
+    image = Image.open(copy / "train/sad/Training_00001003.jpg")
+    Image.frombytes("L", (24, 96), image.tobytes()).save(copy / "train/sad/flat.png")
+    image.save(copy / "train/sad/same.png")
+    digests = ds.index_images(ds.Dataset(copy)).set_index("path")["digest"]
+    assert digests["train/sad/same.png"] == digests["train/sad/Training_00001003.jpg"]
+    assert digests["train/sad/flat.png"] != digests["train/sad/Training_00001003.jpg"]
+
+
+# counting what is wrong
+
+def test_faults_of_the_fixture(fixture_index):
+    counts = ds.count_faults(fixture_index, FIXTURE.faults)
+    assert counts.sum(axis=1).tolist() == [0, 1, 0, 1, 0]
+    assert list(counts.columns) == ["train", "test"]
+
+
+def test_faults_are_counted_by_split(fixture_index):
+    faults = pd.DataFrame({"path": ["train/sad/a.jpg", "test/sad/b.jpg", "test/sad/train/c.jpg"],
+                           "fault": ["", "", ""]})
+    worse = fixture_index.assign(height=np.where(fixture_index["split"] == "test", 47, 48),
+                                 width=48, flat=0.65, mode="RGB")
+    assert ds.count_faults(worse, faults)["train"].tolist() == [1, 0, 209, 0, 209]
+    assert ds.count_faults(worse, faults)["test"].tolist() == [2, 83, 83, 0, 83]
+    train = worse[worse["split"] == "train"]
+    assert ds.count_faults(train, faults[:0])["test"].tolist() == [0, 0, 0, 0, 0]
 
 
 # balancing
 
-def test_balance_cuts_every_class_to_the_same_size(fixture_index):
-    kept = ds.balance(fixture_index, PER_CLASS)
+@pytest.fixture
+def kept(fixture_index):
+    return ds.balance(fixture_index, ds.FIXTURE_SIZES)
+
+
+def test_balance_cuts_every_class_to_the_same_size(fixture_index, kept):
     counts = ds.count_images(kept)
     assert list(counts.columns) == list(EMOTIONS), "disgust is dropped"
     assert (counts.loc["train"] == 30).all()
@@ -134,73 +172,71 @@ def test_balance_cuts_every_class_to_the_same_size(fixture_index):
     assert len(fixture_index.drop(kept.index)) == 292 - 6 * 42
 
 
-def test_balance_depends_on_paths_and_seed_alone(fixture_index):
-    kept = ds.balance(fixture_index, PER_CLASS)
-    shuffled = ds.balance(fixture_index.sample(frac=1, random_state=9), PER_CLASS)
+def test_balance_depends_on_paths_and_seed_alone(fixture_index, kept):
+    shuffled = ds.balance(fixture_index.sample(frac=1, random_state=9), ds.FIXTURE_SIZES)
     assert set(kept["path"]) == set(shuffled["path"])
-    other = ds.balance(fixture_index, PER_CLASS, seed=1)
+    other = ds.balance(fixture_index, ds.FIXTURE_SIZES, seed=1)
     assert set(kept["path"]) != set(other["path"])
 
 
-def test_balance_draws_the_same_images_on_every_machine(fixture_index):
+def test_balance_draws_the_same_images_on_every_machine(kept):
     # Seen first on Linux x86-64, Python 3.11. A change here changes every result of the course.
-    assert ds.fingerprint(ds.balance(fixture_index, PER_CLASS)) == FINGERPRINT
+    assert ds.fingerprint(kept) == "5992024078f74ec8"
+
+
+def test_fingerprint_stands_for_the_images(kept):
+    assert ds.fingerprint(kept) == ds.fingerprint(kept.sample(frac=1, random_state=3))
+    assert ds.fingerprint(kept) != ds.fingerprint(kept.iloc[1:])
+    changed = kept.copy()
+    changed.loc[changed.index[0], "digest"] = "0" * 16
+    assert ds.fingerprint(kept) != ds.fingerprint(changed)
 
 
 def test_fewer_images_than_asked_for(fixture_index):
-    with pytest.raises(ds.DatasetError, match=r"train/surprise holds 30 images, fewer than the 31"):
+    with pytest.raises(CourseError, match=r"train/surprise holds 30 images, fewer than the 31"):
         ds.balance(fixture_index, {"train": 31})
 
 
 # loading
 
 def test_load_images_agrees_with_pillow(fixture_index):
-    data = ds.Dataset(ds.FIXTURE)
     rows = fixture_index[fixture_index["emotion"] != "disgust"].iloc[[0, 50, 100, 150, 200]]
-    images, labels, ids = ds.load_images(data, rows)
-    assert images.shape == (5, 48, 48, 1)
-    assert images.dtype == np.uint8
-    assert labels.dtype == np.int64
+    images, labels, ids = ds.load_images(FIXTURE, rows)
+    assert (images.shape, images.dtype, labels.dtype) == ((5, 48, 48, 1), np.uint8, np.int64)
     for image, label, name, row in zip(images, labels, ids, rows.itertuples(), strict=True):
         np.testing.assert_array_equal(image[..., 0], np.asarray(Image.open(ds.FIXTURE / row.path)))
         assert EMOTIONS[label] == row.emotion
         assert name == row.path
 
 
+def test_load_balanced_is_index_balance_and_load(kept):
+    train, test, about = ds.load_balanced(FIXTURE, ds.FIXTURE_SIZES)
+    assert [*train.ids, *test.ids] == kept["path"].tolist()
+    assert about == {"dataset": "fixture", "form": "", "fingerprint": ds.fingerprint(kept)}
+
+
 def test_odd_sizes_are_resized_in_memory_and_nothing_is_written(copy):
     before = files_of(copy)
-    data = ds.find_dataset()
-    index = ds.index_images(data)
+    index = ds.index_images(ds.find_dataset())
     odd = index[index["width"] != 48]
     assert len(odd) == 1
-    image = ds.load_images(data, odd).images[0, ..., 0].astype(float)
+    image = ds.load_images(ds.find_dataset(), odd).images[0, ..., 0].astype(float)
     original = np.asarray(Image.open(copy / odd["path"].iloc[0]), dtype=float)
-    # The same picture: averages over quarters agree.
-    for half in (slice(None, 24), slice(24, None)):
-        large = slice(None, 32) if half.start is None else slice(32, None)
+    # The same picture: averages over halves agree.
+    for half, large in ((slice(None, 24), slice(None, 32)), (slice(24, None), slice(32, None))):
         assert abs(image[half].mean() - original[large].mean()) < 2
     assert files_of(copy) == before
 
 
 def test_an_image_of_another_dataset(fixture_index):
     frame = fixture_index.head(2).assign(path=["train/happy/Training_00000000.jpg", "x.jpg"])
-    with pytest.raises(ds.DatasetError, match=r"has no usable image x.jpg. Index this dataset"):
-        ds.load_images(ds.Dataset(ds.FIXTURE), frame)
+    with pytest.raises(CourseError, match=r"has no usable image x.jpg. Index this dataset"):
+        ds.load_images(FIXTURE, frame)
 
 
 def test_disgust_cannot_be_loaded_with_a_label(fixture_index):
-    with pytest.raises(ds.DatasetError, match=r"Only images of happy.*Leave the others out"):
-        ds.load_images(ds.Dataset(ds.FIXTURE), fixture_index)
-
-
-def test_equal_bytes_of_another_size_are_another_image(copy):
-    image = Image.open(copy / "train/sad/Training_00001003.jpg")
-    flat = Image.frombytes("L", (24, 96), image.tobytes())
-    flat.save(copy / "train/sad/flat.png")
-    image.save(copy / "train/sad/same.png")
-    digests = ds.index_images(ds.Dataset(copy)).set_index("path")["digest"]
-    assert digests["train/sad/same.png"] == digests["train/sad/Training_00001003.jpg"]
-    assert digests["train/sad/flat.png"] != digests["train/sad/Training_00001003.jpg"]
+    with pytest.raises(CourseError, match=r"Only images of happy.*Leave the others out"):
+        ds.load_images(FIXTURE, fixture_index)
 
 
 # the cache
@@ -216,11 +252,15 @@ def reads(monkeypatch, tmp_path):
 
 
 def test_the_second_time_comes_from_the_cache(copy, reads):
-    first, second = ds.find_dataset(), ds.find_dataset()
-    pd.testing.assert_frame_equal(ds.index_images(first), ds.index_images(second))
-    pd.testing.assert_frame_equal(first.faults, second.faults)
-    np.testing.assert_array_equal(first.pixels, second.pixels)
+    before = files_of(copy)
+    (copy / "train/sad/Training_00001003.jpg").write_bytes(b"x")
+    with pytest.warns(UserWarning, match="Left out"):
+        first, second = (ds.index_images(ds.Dataset(copy)) for _ in range(2))
+    pd.testing.assert_frame_equal(first, second)
+    with pytest.warns(UserWarning, match="Left out"):
+        pd.testing.assert_frame_equal(*(ds.Dataset(copy).faults for _ in range(2)))
     assert len(reads) == 1
+    assert set(files_of(copy)) == set(before), "nothing is written beside the images"
 
 
 def same_size_and_time(path):
@@ -245,28 +285,83 @@ def test_a_changed_file_is_seen(copy, reads, change):
     assert len(reads) == 2
 
 
-def test_a_changed_zip_is_seen(tmp_path, reads):
-    shutil.make_archive(tmp_path / "x", "zip", ds.FIXTURE)
-    assert len(ds.index_images(ds.Dataset(tmp_path / "x.zip"))) == 292
-    with zipfile.ZipFile(tmp_path / "x.zip", "a") as archive:
+def test_a_changed_zip_is_seen(make_zip, reads):
+    data = make_zip()
+    assert len(ds.index_images(data)) == 292
+    with zipfile.ZipFile(data.root, "a") as archive:
         archive.write(ds.FIXTURE / "train/sad/Training_00001003.jpg", "train/sad/new.jpg")
-    assert len(ds.index_images(ds.Dataset(tmp_path / "x.zip"))) == 293
+    assert len(ds.index_images(ds.Dataset(data.root))) == 293
 
 
-def test_nothing_is_written_beside_the_images(copy, reads):
-    before = files_of(copy)
-    data = ds.find_dataset()
-    ds.load_images(data, ds.index_images(data)[ds.index_images(data)["emotion"] != "disgust"])
-    assert files_of(copy) == before
+# what the cache keeps, for whoever asks
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The one file in a cache of one's own."""
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+
+    def find():
+        file, = (tmp_path / "cache").iterdir()
+        return file
+
+    return find
 
 
-def test_fingerprint_stands_for_the_images(fixture_index):
-    kept = ds.balance(fixture_index, PER_CLASS)
-    assert ds.fingerprint(kept) == ds.fingerprint(kept.sample(frac=1, random_state=3))
-    assert ds.fingerprint(kept) != ds.fingerprint(kept.iloc[1:])
-    changed = kept.copy()
-    changed.loc[changed.index[0], "digest"] = "0" * 16
-    assert ds.fingerprint(kept) != ds.fingerprint(changed)
+def arrays():
+    return {"a": np.arange(5), "words": np.array(["größe", ""])}
 
 
-FINGERPRINT = "5992024078f74ec8"
+def never():
+    raise AssertionError("computed although it is in the cache")
+
+
+def same(found):
+    assert list(found) == ["a", "words"]
+    return all((found[name] == value).all() for name, value in arrays().items())
+
+
+def test_computed_once_for_each_dataset_and_purpose(cache, copy):
+    assert same(FIXTURE.cached("x", arrays))
+    assert same(FIXTURE.cached("x", never))
+    for data, what in ((FIXTURE, "y"), (ds.Dataset(copy), "x")):
+        assert list(data.cached(what, lambda: {"b": np.zeros(1)})) == ["b"]
+    assert same(FIXTURE.cached("x", never))
+
+
+@pytest.mark.parametrize("damage", [
+    lambda path: path.unlink(),
+    lambda path: path.write_bytes(b""),
+    lambda path: path.write_bytes(b"nonsense"),
+    lambda path: path.write_bytes(path.read_bytes()[:-30]),
+    lambda path: path.write_bytes(path.read_bytes().replace(b"\x04\0\0\0\0", b"\x05\0\0\0\0")),
+    lambda path: np.savez(path, key=FIXTURE._stamp, a=np.array([{}], dtype=object)),
+], ids=["deleted", "empty", "nonsense", "truncated", "a bit flipped", "a pickle"])
+def test_a_damaged_cache_is_computed_anew(cache, damage):
+    FIXTURE.cached("x", arrays)
+    path = cache()
+    before = path.read_bytes()
+    damage(path)
+    assert not path.exists() or path.read_bytes() != before
+    assert same(FIXTURE.cached("x", arrays))
+    assert same(FIXTURE.cached("x", never))
+
+
+def test_the_cache_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FER_CACHE", "~/here")
+    FIXTURE.cached("x", arrays)
+    assert len(list((tmp_path / "here").glob("fixture-*-x.npz"))) == 1
+    monkeypatch.setenv("FER_CACHE", "")
+    assert course_path("FER_CACHE", ".cache") == COURSE / ".cache"
+
+
+def test_a_full_disk_costs_the_cache_and_nothing_else(cache, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # no file may grow beyond that
+    try:
+        with pytest.warns(UserWarning, match=r"x.npz cannot be written .*the disk has room.*anew"):
+            large = FIXTURE.cached("x", lambda: {"a": np.arange(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (large["a"] == np.arange(10_000)).all()
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -5,7 +5,7 @@ import runpy
 import subprocess
 import sys
 
-from fer_helpers.emotions import COURSE
+from fer_helpers.course import COURSE
 
 FIXTURE = COURSE / "data" / "fixture"
 SCRIPT = COURSE / "data" / "draw_fixture.py"

@@ -1,20 +1,17 @@
 """FER-2013 is known by its pixels. Here the fixture plays the original."""
 
 import gzip
-import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
+from fer_helpers import check, identity, notebook
 from fer_helpers import dataset as ds
-from fer_helpers import identity
-from fer_helpers.emotions import CourseError
-from fer_helpers.sources import CSV_EMOTIONS
+from fer_helpers.course import CourseError
 
 COUNT = 292  # images of the fixture
-USAGE = {"train": "Training", "test": "PublicTest"}
 
 
 @pytest.fixture(autouse=True)
@@ -48,14 +45,6 @@ def change(folder, function, every=1):
         function(image).save(file, "PNG")
 
 
-def write_csv(path, rows):
-    lines = ["emotion,pixels,Usage"]
-    lines += [f"{CSV_EMOTIONS.index(name.split('/')[1])},{' '.join(map(str, pixels.ravel()))},"
-              f"{USAGE[name.split('/')[0]]}" for name, pixels in rows]
-    path.write_text("\n".join(lines) + "\n")
-    return ds.Dataset(path)
-
-
 def noise(image):
     """What another JPEG decoder may do: up to a grey level more or less, anywhere."""
     pixels = np.asarray(image).astype(int)
@@ -71,15 +60,12 @@ def test_kaggles_folder(copy):
     assert "This is the original FER-2013" in ds.find_dataset().identity.sentence
 
 
-def test_kaggles_zip(copy):
-    with zipfile.ZipFile(copy.with_suffix(".zip"), "w") as archive:
-        for file in copy.rglob("*.jpg"):
-            archive.write(file, file.relative_to(copy))
-    assert ds.Dataset(copy.with_suffix(".zip")).name == "fer2013"
+def test_kaggles_zip(make_zip):
+    assert make_zip().name == "fer2013"
 
 
-def test_the_csv_holds_the_same_images(tmp_path, original, fixture_index):
-    dataset = write_csv(tmp_path / "fer2013.csv", zip(*original, strict=True))
+def test_the_csv_holds_the_same_images(make_csv, original, fixture_index):
+    dataset = make_csv(*original)
     assert (dataset.name, dataset.form) == ("fer2013", "fer2013.csv")
     assert "JPEG changed their pixels a little" in dataset.identity.sentence
     # Under Kaggle's names, so that everything that goes by names is the same.
@@ -96,7 +82,7 @@ def test_another_decoder_makes_no_other_dataset(copy):
 
 
 def test_a_real_other_decoder(copy):
-    """TensorFlow's fast and inexact way to decode JPEG."""
+    """TensorFlow's fast and inexact way to decode JPEG; FER-2013's own files it changes more."""
     import tensorflow as tf
 
     changed = 0
@@ -127,54 +113,72 @@ def test_altered(copy, function, said):
     assert "data/README.md" in dataset.identity.sentence
 
 
-def test_a_mixture(copy):
-    change(copy, ImageOps.invert, every=10)
-    assert ds.find_dataset().name == "fer2013-altered"
-    assert "original's 292 images, 30 have other pixels. R" in ds.find_dataset().identity.sentence
+def replaced(every):
+    return lambda copy: change(copy, ImageOps.invert, every)
 
 
-def test_one_image_replaced(copy):
-    change(copy, ImageOps.mirror, every=1000)
-    assert "292 images, 1 have other pixels" in ds.find_dataset().identity.sentence
-
-
-def test_one_label_changed(copy):
+def relabelled(copy):
     file = copy / "train" / "happy" / "Training_00000004.jpg"
     file.rename(copy / "train" / "sad" / file.name)
-    assert "292 images, 1 have another label or split. R" in ds.find_dataset().identity.sentence
 
 
-def test_one_label_changed_in_the_csv(tmp_path, original):
-    rows = list(zip(*original, strict=True))
-    row = next(i for i, (path, _) in enumerate(rows) if path.startswith("train/happy/"))
-    rows[row] = (rows[row][0].replace("/happy/", "/sad/"), rows[row][1])
-    dataset = write_csv(tmp_path / "fer2013.csv", rows)
-    assert "292 images, 1 have another label or split. R" in dataset.identity.sentence
-
-
-def test_files_missing_and_added(copy):
+def missing_and_added(copy):
     for name in ("00", "02"):
         (copy / "test" / "happy" / f"PublicTest_000000{name}.jpg").unlink()
     Image.new("L", (48, 48)).save(copy / "test" / "sad" / "mine.jpg")
-    assert "292 images, 2 are missing, 1 were added. R" in ds.find_dataset().identity.sentence
 
 
-def test_an_altered_csv_keeps_kaggles_names(tmp_path, original, fixture_index):
+@pytest.mark.parametrize(("alter", "said"), [
+    (replaced(every=10), "30 have other pixels"), (replaced(every=1000), "1 have other pixels"),
+    (relabelled, "1 have another label or split"),
+    (missing_and_added, "2 are missing, 1 were added"),
+])
+def test_every_image_counts(copy, alter, said):
+    alter(copy)
+    assert ds.find_dataset().name == "fer2013-altered"
+    assert f"original's 292 images, {said}. R" in ds.find_dataset().identity.sentence
+
+
+def test_one_label_changed_in_the_csv(make_csv, original):
     paths, pixels = original
-    dataset = write_csv(tmp_path / "fer2013.csv", zip(paths, 255 - pixels, strict=True))
+    row = paths.str.startswith("train/happy/").argmax()
+    dataset = make_csv([*paths[:row], "train/sad/x", *paths[row + 1:]], pixels)
+    assert "292 images, 1 have another label or split. R" in dataset.identity.sentence
+
+
+def test_an_altered_csv_keeps_kaggles_names(make_csv, original, fixture_index):
+    paths, pixels = original
+    dataset = make_csv(paths, 255 - pixels)
     assert dataset.name == "fer2013-altered"
     assert "292 have other pixels" in dataset.identity.sentence
     assert list(ds.index_images(dataset)["path"]) == list(fixture_index["path"])
 
 
+def test_check_and_banner_say_it(copy, capsys):
+    for alter, mark in (False, "[ OK ]"), (True, "[FAIL]"):
+        if alter:
+            change(copy, ImageOps.invert)
+        dataset = ds.find_dataset()
+        check.check()
+        line = next(line for line in capsys.readouterr().out.splitlines() if "dataset:" in line)
+        assert line.startswith(f"{mark} dataset: {dataset.name}, 292 images")
+        assert line.endswith(dataset.identity.sentence)
+        assert dataset.identity.sentence in notebook.banner(dataset).data
+
+
 # other datasets
 
-def test_rows_in_another_order(tmp_path, original):
-    rows = list(zip(*original, strict=True))
-    dataset = write_csv(tmp_path / "fer2013.csv", sorted(rows, key=lambda row: row[0]))
+def test_rows_in_another_order(make_csv, original):
+    order = original[0].argsort()
+    dataset = make_csv(*(column[order] for column in original))
     assert dataset.name == "custom-fer2013"
     assert "292 of these 292 images have pixels of FER-2013" in dataset.identity.sentence
     assert "order of their rows" in dataset.identity.sentence
+
+
+def test_rows_of_another_number(make_csv, original):
+    dataset = make_csv(*(column[:-1] for column in original))
+    assert "291 of these 291 images have pixels of FER-2013" in dataset.identity.sentence
 
 
 def test_another_dataset(copy):

@@ -1,24 +1,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
+from fer_helpers import dataset as ds
 from fer_helpers import runs
-from fer_helpers.emotions import CourseError
+from fer_helpers.course import CourseError
+from fer_helpers.identity import images
+
+FINGERPRINTS = {"fer2013": "782b5f559f86d40c", "fer2013-altered": "01be3c107b086de0"}
 
 
 @pytest.fixture
-def run():
-    rng = np.random.default_rng(0)
-    raw = rng.random((20, 6)).astype(np.float32)
-    return runs.Run(
-        settings={"model": "baseline", "seed": 0, "patience": None, "augmentation": {"zoom": 0.1}},
-        history=pd.DataFrame({"accuracy": [0.1, 1 / 3], "val_loss": [2.0, 1e-17]},
-                             index=pd.RangeIndex(1, 3, name="epoch")),
-        probabilities=raw / raw.sum(axis=1, keepdims=True),
-        labels=rng.integers(0, 6, 20),
-        ids=np.array([f"test/sad/{i}.jpg" for i in range(20)]),
-        about={"dataset": "fixture", "kept_epoch": 2},
-    )
+def run(made_up_run):
+    return made_up_run("baseline", 0, np.arange(20) % 3 == 0)
 
 
 def test_saves_and_loads_whole(run, tmp_path):
@@ -59,24 +54,102 @@ def test_a_run_that_hides_a_pickle_is_refused(tmp_path):
 
 
 def test_reference_runs_can_be_read():
+    """Every shipped run is of the balanced subset of seed 0, and its parts fit together."""
+    kept = ds.balance(images(), ds.REPORT_SIZES)
+    test = set(kept.loc[kept["split"] == "test", "path"])
     for model in ("baseline", "final", "ablation"):
-        for run in runs.reference_runs(model):
-            assert run.about["dataset"] == "fer2013"
-            assert run.about["fingerprint"] == "01be3c107b086de0", "the subset of seed 0"
-            assert len(run.labels) == 6 * 599
+        found = runs.reference_runs(model)
+        assert [run.settings["seed"] for run in found] == sorted(
+            {run.settings["seed"] for run in found}), "at least one, each seed once"
+        assert found
+        for run in found:
+            assert run.settings["model"] == model
+            assert run.about["fingerprint"] == FINGERPRINTS[run.about["dataset"]]
+            assert set(run.ids) == test
             assert np.bincount(run.labels).tolist() == [599] * 6
-            kept = run.history.loc[run.about["kept_epoch"]]
-            assert run.accuracy == pytest.approx(kept["val_accuracy"], abs=1e-6)
+            row = run.history.loc[run.about["kept_epoch"]]
+            assert run.accuracy == pytest.approx(row["val_accuracy"], abs=1e-6)
+            if run.about["dataset"] == "fer2013":
+                assert run.about["onednn"] and 0.3 < run.about["train_accuracy"] < 1
+                assert all(not place["commit"].endswith("dirty") for place in run.about["machines"])
 
 
-def test_known_copies_agree_with_the_shipped_counts():
-    copies = pd.read_csv(runs.REFERENCE / "fer2013_copies.csv", index_col=0, header=[0, 1])
-    exact, near = copies.loc["test images with a copy in train", "balanced subset"]
-    for run in runs.reference_runs("baseline"):
-        found = runs.known_copies(run)
-        assert list(found.index) == list(run.ids)
-        assert (found["copy_in_train"] == "exact").sum() == exact
-        assert (found["copy_in_train"] != "").sum() == near
-        assert found["group"].nunique() < len(found), "some test images are copies of each other"
-        alone = found[found["group"] < 0]
-        assert alone["group"].is_unique and (alone["copy_in_train"] == "").all()
+def test_runs_that_wait_are_of_the_original():
+    """They take the place of the old ones as soon as there is one of every model."""
+    for path in (runs.REFERENCE / "waiting").glob("*.npz"):
+        run = runs.load_run(path)
+        assert run.about["dataset"] == "fer2013"
+        assert run.about["fingerprint"] == FINGERPRINTS["fer2013"]
+
+
+# runs compared
+
+def test_closing_table(monkeypatch, made_up_run):
+    shipped = [made_up_run("final", 0, [1, 0, 0, 0], epochs=20),
+               made_up_run("final", 1, [1, 1, 1, 0], epochs=17)]
+    monkeypatch.setattr(runs, "reference_runs", lambda model: shipped)
+    here = made_up_run("final", 0, [1, 1, 0, 0], sure=0.5)
+    table = runs.closing_table("final", here)
+    assert list(table.columns) == ["report", "run made here", "shipped runs"]
+    assert table.loc["runs"].tolist() == ["1", "1", "2"]
+    assert table.loc["test images"].tolist() == ["3,594", "4", "4"]
+    assert table.loc["epochs run"].tolist() == ["20", "2", "17 to 20"]
+    assert table.loc["test accuracy"].tolist() == [
+        "55.34%", "50.00%", "50.00% (25.00% to 75.00%)"]
+    expected = -(np.log(0.5) + np.log(0.1)) / 2
+    assert table.loc["test cross-entropy", "run made here"] == f"{expected:.3f}"
+
+
+def test_paired_difference(monkeypatch, made_up_run):
+    """On images of which the last hundred have a copy in train."""
+    known = pd.DataFrame({"group": np.arange(600),
+                          "copy_in_train": [""] * 500 + ["exact"] * 100})
+    monkeypatch.setattr(runs, "known_copies", lambda ids: known)
+    position = np.arange(600)
+    one, other = (made_up_run("final", 0, position < right) for right in (560, 300))
+    row = runs.paired_difference(one, other)
+    assert row["value"] == pytest.approx(260 / 600)
+    # McNemar's spread: the root of the number of images on which the two differ.
+    width = 2 * 1.96 * np.sqrt(260 - 260**2 / 600) / 600
+    assert row["high"] - row["low"] == pytest.approx(width, rel=0.08)
+    assert runs.paired_difference(one, other, new_only=True)["value"] == pytest.approx(200 / 500)
+
+
+def test_design_difference_is_welchs(made_up_run):
+    def design(*counts):
+        return [made_up_run("x", seed, np.arange(600) < right)
+                for seed, right in enumerate(counts)]
+
+    one, two = design(360, 330, 351), design(300, 294)
+    row = runs.design_difference(one, two)
+    accuracies = [[run.accuracy for run in design] for design in (one, two)]
+    expected = CompareMeans(*map(DescrStatsW, accuracies)).tconfint_diff(usevar="unequal")
+    assert row.tolist() == pytest.approx([np.mean(accuracies[0]) - np.mean(accuracies[1]),
+                                          *expected])
+    assert np.isnan(runs.design_difference(one, two[:1])[["low", "high"]]).all(), "no spread"
+
+
+def test_runs_of_different_images_are_not_compared(made_up_run):
+    one, other = (made_up_run("x", 0, np.ones(6)) for _ in range(2))
+    other.about["fingerprint"] = "another"
+    for compare in (lambda: runs.paired_difference(one, other),
+                    lambda: runs.design_difference([one, one], [one, other])):
+        with pytest.raises(CourseError, match="of different images"):
+            compare()
+
+
+def test_the_control_compares_seeds_of_one_model(monkeypatch, made_up_run):
+    ids = balanced_ids()
+    right = np.arange(len(ids))
+    shipped = {"baseline": [made_up_run("baseline", seed, right < 2000 - 100 * seed, ids=ids)
+                            for seed in (0, 1, 4)]}
+    monkeypatch.setattr(runs, "reference_runs", lambda model: shipped.get(model, []))
+    table = runs.seed_control(["final", "baseline"])
+    assert list(table.index) == ["baseline, seed 0 - 1", "baseline, seed 1 - 4"]
+    assert table["value"].tolist() == pytest.approx([100 / 3594, 300 / 3594])
+    assert (table["low"] < table["value"]).all() and (table["value"] < table["high"]).all()
+
+
+def balanced_ids():
+    kept = ds.balance(images(), ds.REPORT_SIZES)
+    return kept.loc[kept["split"] == "test", "path"].to_numpy(dtype=str)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from fer_helpers import models, training
+from fer_helpers.course import COURSE, CourseError
 from fer_helpers.dataset import Examples
-from fer_helpers.emotions import COURSE, CourseError
 from fer_helpers.evaluation import accuracy_and_loss
 from fer_helpers.keras_quietly import keras
 from fer_helpers.runs import load_run
@@ -28,15 +28,15 @@ def tiny_network():
 
 
 def train_tiny(sets, settings, **more):
-    return training.train(tiny_network, *sets, settings, **{"log": lambda line: None} | more)
+    return training.train(tiny_network, sets, settings, **{"log": lambda line: None} | more)
 
 
 @pytest.fixture(scope="module")
 def misleading_sets(fixture_sets):
     """A test set with every second label wrong: learning helps at first, then hurts."""
-    images, labels, ids = fixture_sets[0]
+    images, labels, ids = fixture_sets.train
     wrong = np.where(np.arange(len(labels)) % 2, labels, (labels + 1) % 6)
-    return fixture_sets[0], Examples(images, wrong, ids)
+    return fixture_sets._replace(test=Examples(images, wrong, ids))
 
 
 def stopping(patience, epochs):
@@ -58,7 +58,7 @@ def test_the_defaults_are_the_reports():
 
 
 def test_the_training_accuracy_is_measured_without_augmentation_and_dropout(fixture_sets):
-    same = fixture_sets[0], fixture_sets[0]
+    same = fixture_sets._replace(test=fixture_sets.train)
     run = train_tiny(same, stopping(patience=None, epochs=4))
     assert run.about["train_accuracy"] == pytest.approx(run.accuracy, abs=1e-6)
     assert run.about["train_accuracy"] != pytest.approx(run.history["accuracy"].iloc[-1], abs=1e-3)
@@ -67,7 +67,7 @@ def test_the_training_accuracy_is_measured_without_augmentation_and_dropout(fixt
 def test_the_baseline_learns_the_fixture(fixture_sets):
     settings = Settings(epochs=12, batch_size=4, learning_rate=3e-4, patience=None,
                         augmentation={"horizontal_flip": True})
-    run = training.train(models.build_baseline, *fixture_sets, settings)
+    run = training.train(models.build_baseline, fixture_sets, settings)
     assert run.accuracy > 0.5, "guessing is 0.17"
     assert len(run.history) == 12
     assert run.settings["model"] == "baseline"
@@ -75,13 +75,12 @@ def test_the_baseline_learns_the_fixture(fixture_sets):
 
 def test_a_run_holds_what_was_predicted(fixture_sets):
     lines = []
-    run = train_tiny(fixture_sets, Settings(epochs=2, patience=None), log=lines.append,
-                     about={"dataset": "fixture"})
+    run = train_tiny(fixture_sets, Settings(epochs=2, patience=None), log=lines.append)
     assert len(lines) == len(run.history) == 2
     assert lines[0].startswith("Epoch  1/2")
     assert f"val_loss {run.history['val_loss'][1]:.4f}" in lines[0]
-    np.testing.assert_array_equal(run.labels, fixture_sets[1].labels)
-    np.testing.assert_array_equal(run.ids, fixture_sets[1].ids)
+    np.testing.assert_array_equal(run.labels, fixture_sets.test.labels)
+    np.testing.assert_array_equal(run.ids, fixture_sets.test.ids)
     np.testing.assert_allclose(run.probabilities.sum(axis=1), 1, atol=1e-5)
     # The last weights were kept, so the last epoch's test numbers are the predictions' numbers.
     found = accuracy_and_loss(run.probabilities, run.labels)
@@ -190,7 +189,8 @@ def test_a_finished_run_is_read_and_not_repeated(fixture_sets, tmp_path):
     with pytest.raises(CourseError, match=r"run.npz holds a run with other settings.*Move it"):
         train_tiny(fixture_sets, Settings(epochs=2), save_to=save_to)
     with pytest.raises(CourseError, match=r"run.npz holds a run with other settings.*Move it"):
-        train_tiny(fixture_sets, Settings(epochs=1), save_to=save_to, about={"fingerprint": "x"})
+        train_tiny(fixture_sets._replace(about={"fingerprint": "x"}), Settings(epochs=1),
+                   save_to=save_to)
     assert save_to.read_bytes() == written
 
 
@@ -200,9 +200,9 @@ def test_no_epochs(fixture_sets):
 
 
 def test_fewer_images_than_a_batch(fixture_sets):
-    few = Examples(*(part[:10] for part in fixture_sets[0]))
+    few = Examples(*(part[:10] for part in fixture_sets.train))
     with pytest.raises(CourseError, match=r"10 training images do not fill.*a smaller batch_size"):
-        train_tiny((few, fixture_sets[1]), Settings())
+        train_tiny(fixture_sets._replace(train=few), Settings())
 
 
 # oneDNN, and where a run was made

@@ -1,0 +1,81 @@
+"""Write the README's tables of results from the files that come with the course.
+
+    python data/write_readme.py        # `make refresh` does it, too
+
+What stands between two markers, such as `<!-- runs -->` and `<!-- /runs -->`, is replaced.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from fer_helpers.copies import count_copies, known_copies
+from fer_helpers.course import COURSE, write_whole
+from fer_helpers.dataset import REPORT_SIZES, balance
+from fer_helpers.identity import images
+from fer_helpers.report import printed
+from fer_helpers.runs import reference_runs
+
+README = COURSE / "README.md"
+MODELS = {"baseline": "baseline, two convolutions", "final": "final model, 1024 filters",
+          "ablation": "ablation, 512 filters"}
+
+
+def percent(values) -> str:
+    """Return the mean, and the range if there are several; nothing if there are none."""
+    values = [100 * value for value in values]
+    if not values:
+        return ""
+    spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f} %{spread}"
+
+
+def table_of_runs() -> pd.DataFrame:
+    """Put the report's accuracies beside those of the shipped runs."""
+    rows = []
+    for model, name in MODELS.items():
+        runs = reference_runs(model)
+        new = [(known_copies(run.ids)["copy_in_train"] == "").to_numpy() for run in runs]
+        rows.append({
+            "model": name,
+            "report": percent([printed()["accuracy"][model]]),
+            "test images": percent([run.accuracy for run in runs]),
+            "those without a copy in train": percent(
+                [(run.predictions == run.labels)[part].mean()
+                 for run, part in zip(runs, new, strict=True)]),
+            "training images": percent([run.about["train_accuracy"] for run in runs
+                                        if "train_accuracy" in run.about]),
+            "seeds": len(runs),
+            "trained on": ", ".join(sorted({run.about["dataset"] for run in runs})),
+        })
+    return pd.DataFrame(rows).set_index("model")
+
+
+def table_of_copies() -> pd.DataFrame:
+    """Count the copies in FER-2013, over the six classes and in the balanced subset."""
+    index = images()
+    return pd.concat([count_copies(index), count_copies(balance(index, REPORT_SIZES))], axis=1,
+                     keys=["six classes", "balanced subset"]).map("{:,}".format)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Write a frame as a table of Markdown; the columns' levels are joined by commas."""
+    heads = [", ".join(name) if isinstance(name, tuple) else name for name in table.columns]
+    rows = [[table.index.name or "", *heads], ["---"] * (1 + len(heads)),
+            *([name, *map(str, row)] for name, row in zip(table.index, table.to_numpy(),
+                                                          strict=True))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def filled(text: str) -> str:
+    """Return the README's text with its tables made anew."""
+    for name, table in {"runs": table_of_runs(), "copies": table_of_copies()}.items():
+        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
+        pattern = f"(?<={marks[0]}).*?(?={marks[1]})"
+        text = re.sub(pattern, lambda _, t=table: f"\n\n{markdown(t)}\n\n", text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    write_whole(README, filled(README.read_text(encoding="utf-8")).encode())

@@ -1,0 +1,55 @@
+"""What the whole course shares: the class names, its folder, its errors, files written whole."""
+
+import contextlib
+import os
+from pathlib import Path
+
+# The order of the report's Figure 1. A label is a position in this tuple.
+EMOTIONS = ("happy", "sad", "fear", "surprise", "neutral", "angry")
+
+# FER-2013 has a seventh class with far fewer images. The report leaves it out (section 2.2).
+LEFT_OUT = ("disgust",)
+
+SPLITS = ("train", "test")
+
+IMAGE_SIZE = 48  # pixels: every image is 48 x 48, grey
+
+# The folder of the course. Everything is found from here, so notebooks run from any folder.
+COURSE = Path(__file__).resolve().parent.parent
+REFERENCE = COURSE / "data" / "reference"
+
+
+def course_path(variable: str, default: str) -> Path:
+    """Return the path that an environment variable names; a relative one counts from the course."""
+    return COURSE / os.path.expanduser(os.environ.get(variable) or default)
+
+
+class CourseError(ValueError):
+    """A problem that the reader can solve: the message names the file and the remedy."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, whenever the program is stopped.
+
+    Raises
+    ------
+    CourseError
+        If the folder cannot be written to or the disk is full.
+    """
+    path = Path(path)
+    # A name for each process, so that two can write the same file: the last one stays.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise CourseError(
+            f"{path} cannot be written ({error.strerror}). Check that the folder exists, that "
+            "you may write to it, and that the disk has room."
+        ) from error

@@ -1,0 +1,201 @@
+"""Planted copies are found, changed ones too; counts are as an independent count."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from fer_helpers import copies
+from fer_helpers import dataset as ds
+from fer_helpers.course import EMOTIONS, CourseError
+from fer_helpers.identity import Identity, images
+
+FIXTURE = ds.Dataset(ds.FIXTURE)
+MIRROR = {"train/surprise/Training_00003026.jpg", "test/surprise/PublicTest_00003004.jpg"}
+ACROSS = {"train/fear/Training_00002007.jpg", "test/fear/PrivateTest_00002005.jpg"}
+TWO_LABELS = {"train/sad/Training_00001011.jpg", "train/neutral/Training_00004009.jpg"}
+BLANK = "train/sad/Training_00001005.jpg"
+
+
+@pytest.fixture(scope="module")
+def marked():
+    return copies.mark_copies(FIXTURE)
+
+
+def test_finds_what_was_planted_and_nothing_else(marked):
+    groups = marked.groupby("group")["path"].agg(set)
+    assert sorted(map(sorted, groups[groups.map(len) > 1])) == sorted(
+        map(sorted, (ACROSS, TWO_LABELS, MIRROR)))
+    kinds = marked.set_index("path")["copy_in_train"]
+    assert kinds[kinds != ""].to_dict() == {"test/fear/PrivateTest_00002005.jpg": "exact",
+                                            "test/surprise/PublicTest_00003004.jpg": "near"}
+    pairs = copies.similar_pairs(FIXTURE).query("mirrored and similarity >= @copies.SIMILAR")
+    assert set(marked["path"].iloc[[pairs["first"].item(), pairs["second"].item()]]) == MIRROR
+
+
+def test_counts_of_the_fixture(marked):
+    counts = copies.count_copies(marked)
+    assert counts["exact copies"].tolist() == [4, 2, 1, 1, 1]
+    assert counts["exact and near copies"].tolist() == [6, 3, 2, 1, 2]
+
+
+def test_blank_images_are_copies_of_each_other(copy):
+    # They have no description, so only their digest can tell.
+    (copy / "test" / "sad" / "blank.jpg").write_bytes((copy / BLANK).read_bytes())
+    found = copies.mark_copies(ds.Dataset(copy)).set_index("path")
+    assert found.loc["test/sad/blank.jpg", "copy_in_train"] == "exact"
+    assert found.loc["test/sad/blank.jpg", "group"] == found.loc[BLANK, "group"]
+
+
+def test_a_dataset_of_blank_images_has_no_near_copies(copy):
+    blank = (copy / BLANK).read_bytes()
+    for path in copy.rglob("*.jpg"):
+        path.write_bytes(blank)
+    found = copies.mark_copies(ds.Dataset(copy))
+    assert found["group"].nunique() == 1
+    assert copies.count_copies(found).loc["pictures that are there more than once"].eq(1).all()
+
+
+def test_the_original_has_the_groups_that_are_shipped(copy, marked, monkeypatch):
+    """Whatever its form, and whatever its pixels would say."""
+    shipped = marked[["path"]].assign(group=np.arange(len(marked)) // 2)
+    table = shipped.sample(frac=1, random_state=0).reset_index(drop=True)
+    monkeypatch.setattr(copies, "known_images", lambda: table)
+    for kind, expected in (("original", shipped), ("altered", marked)):
+        monkeypatch.setattr(ds, "identify", lambda *_, kind=kind: Identity(kind, "", ""))
+        found = copies.mark_copies(ds.Dataset(copy))
+        assert found["group"].tolist() == expected["group"].tolist()
+
+
+# similarity
+
+def jpeg(image, quality):
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+CHANGES = {
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.3),
+    "less contrast": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
+    "mirrored": ImageOps.mirror,
+    "mirrored and darker": lambda image: ImageOps.mirror(image).point(lambda v: v * 0.7),
+    "saved badly": lambda image: jpeg(image, 30),
+    "sharpened": lambda image: ImageEnhance.Sharpness(image).enhance(2),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_changed_copy_is_found(change):
+    # Ten pictures of the fixture, changed, among the others.
+    chosen = np.arange(100, 110)
+    changed = [np.asarray(change(Image.fromarray(FIXTURE.pixels[i]))) for i in chosen]
+    pairs = pd.DataFrame(copies._pairs(np.concatenate([FIXTURE.pixels, changed])))
+    found = pairs[pairs["similarity"] >= copies.SIMILAR]
+    links = set(zip(found["first"], found["second"], strict=True))
+    assert len(links & {(int(i), len(FIXTURE.pixels) + k) for k, i in enumerate(chosen)}) >= 9
+
+
+def test_similarity_is_the_cosine_of_whitened_eigenface_coordinates():
+    # The same by hand, with another way to the eigenfaces: a singular value decomposition.
+    shown = np.flatnonzero(FIXTURE.pixels.std(axis=(1, 2)))
+    both = np.concatenate([FIXTURE.pixels[shown], FIXTURE.pixels[shown][:, :, ::-1]])
+    small = both.reshape(-1, 12, 4, 12, 4).mean(axis=(2, 4)).reshape(-1, 144)
+    small -= small.mean(axis=1, keepdims=True)
+    small /= np.linalg.norm(small, axis=1, keepdims=True)
+    small -= small.mean(axis=0)
+    _, values, faces = np.linalg.svd(small, full_matrices=False)
+    described = small[:len(shown)] @ faces[:64].T / values[:64]
+    described /= np.linalg.norm(described, axis=1, keepdims=True)
+    cosines = np.full((len(FIXTURE.pixels),) * 2, -1.0)
+    cosines[np.ix_(shown, shown)] = described @ described.T
+    pairs = copies.similar_pairs(FIXTURE)
+    plain = pairs[~pairs["mirrored"]]
+    assert len(plain) > 5
+    np.testing.assert_allclose(plain["similarity"], cosines[plain["first"], plain["second"]],
+                               atol=1e-3)
+    # A pair may be listed as mirrored instead, if that is more similar.
+    wanted = np.argwhere(np.triu(cosines, 1) >= copies.LISTED + 1e-3)
+    assert {*map(tuple, wanted)} <= {*map(tuple, pairs[["first", "second"]].to_numpy())}
+
+
+# groups and counts
+
+def test_copies_of_copies_are_one_group():
+    five = pd.DataFrame({"digest": list("ppqrs")})
+    pairs = pd.DataFrame({"first": [1, 2, 3], "second": [2, 3, 4],
+                          "similarity": [0.85, 0.82, 0.91]})
+    assert copies.find_groups(five, pairs).tolist() == [0, 0, 0, 1, 1]
+    assert copies.find_groups(five, pairs, 0.8).tolist() == [0] * 5
+    assert copies.find_groups(five, pairs[:0]).tolist() == [0, 0, 1, 2, 3]
+
+
+def test_copies_in_train_looks_at_the_rows_it_is_given(marked):
+    without = marked[~marked["path"].isin(ACROSS) | (marked["split"] == "test")]
+    assert copies.copies_in_train(without).value_counts().to_dict() == {"": 290, "near": 1}
+    assert (copies.copies_in_train(marked[marked["split"] == "train"]) == "").all()
+
+
+@pytest.mark.parametrize("by", ["digest", "group"])
+def test_copies_against_a_count_by_hand(by):
+    rng = np.random.default_rng(3)
+    n = 500  # many copies, across every border
+    index = pd.DataFrame({"split": rng.choice(["train", "test"], n, p=[0.8, 0.2]),
+                          "emotion": rng.choice(EMOTIONS, n), "group": rng.integers(0, n // 2, n)})
+    index["digest"] = 2 * index["group"] + rng.integers(0, 2, n)
+    expected = {}
+    for value in set(index[by]):
+        rows = index[index[by] == value]
+        if len(rows) > 1:
+            expected[value] = (len(rows), len(set(rows["split"])) > 1, len(set(rows["emotion"])))
+    found = copies.copy_groups(index, by)
+    assert {row.Index: (row.images, row.across, row.labels) for row in found.itertuples()} \
+        == expected
+
+
+# the shipped FER-2013
+
+def test_known_copies_say_of_each_test_image_what_its_copies_are():
+    kept = ds.balance(images(), ds.REPORT_SIZES)
+    sides = [kept[kept["split"] == split] for split in ds.SPLITS]
+    left_out = images()[images()["split"] == "train"].drop(sides[0].index)
+    shuffled = sides[1].sample(frac=1, random_state=0)
+    found = copies.known_copies(shuffled["path"].to_numpy())
+    assert found["group"].tolist() == shuffled["group"].tolist()
+    for column, train in (("copy_in_train", sides[0]), ("copy_left_out", left_out)):
+        digests, groups = set(train["digest"]), set(train["group"])
+        for row, digest in zip(found.itertuples(), shuffled["digest"], strict=True):
+            kind = "exact" if digest in digests else "near" if row.group in groups else ""
+            known = column == "copy_left_out" and row.copy_in_train
+            assert getattr(row, column) == ("" if known else kind)
+    counts = copies.count_copies(kept).loc["test images with a copy in train"]
+    assert [(found["copy_in_train"] == "exact").sum(), (found["copy_in_train"] != "").sum()] \
+        == counts.tolist()
+
+
+def test_an_image_that_was_not_drawn_is_not_known():
+    with pytest.raises(CourseError, match=r"train/sad/a\.jpg is not a test"):
+        copies.known_copies(np.array(["train/sad/a.jpg"]))
+
+
+def test_the_weighted_mean_of_notebook_6_is_that_of_mantel_and_haenszel(functions_of):
+    n1, right1, n2, right2 = np.array([[155, 120, 10, 6], [9, 8, 8, 3], [5, 2, 0, 0]]).T
+    by_hand = ((120 / 155 - 6 / 10) * 155 * 10 / 165 + (8 / 9 - 3 / 8) * 9 * 8 / 17) \
+        / (155 * 10 / 165 + 9 * 8 / 17)
+    means = np.concatenate([n1, n2, right1, right2]) / 1000
+    assert functions_of("06_copies")["weighted_mean"](means) == pytest.approx(by_hand)
+
+
+# count_faults: for test_dataset
+
+def test_faults_of_the_fixture(fixture_index):
+    assert ds.count_faults(fixture_index, FIXTURE.faults).sum(axis=1).tolist() == [0, 1, 0, 1, 0]
+
+
+def test_files_left_out_are_counted_by_split(fixture_index):
+    faults = pd.DataFrame({"path": ["train/sad/a.jpg", "test/sad/b.jpg", "test/sad/train/c.jpg"],
+                           "fault": ["", "", ""]})
+    assert ds.count_faults(fixture_index, faults).loc["cannot be read"].to_dict() == {
+        "train": 1, "test": 2}

@@ -1,0 +1,53 @@
+"""The committed figures show what the notebooks draw now, and no real face."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fer_helpers.course import COURSE
+
+TRACKED = sorted(
+    COURSE / line for line in subprocess.run(
+        ["git", "ls-files", "*.png", "*.jpg", "*.jpeg"], cwd=COURSE, capture_output=True,
+        text=True).stdout.splitlines())
+FIGURES = [path for path in TRACKED if path.is_relative_to(COURSE / "figures")]
+
+
+def facts(path):
+    with Image.open(path) as picture:
+        return picture.info
+
+
+def test_there_are_figures():
+    assert {path.parent.name for path in FIGURES} >= {"fixture"}
+    assert len(FIGURES) > 15
+
+
+@pytest.mark.parametrize("path", FIGURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_each_figure_says_what_it_shows_and_no_real_face_is_in_it(path):
+    known = facts(path)
+    assert known["Dataset"] == path.parent.name
+    assert known["Faces"] == "False"
+    assert len(known["Drawn"]) == 16
+    assert not path.stem.endswith(("_faces", "_here"))
+
+
+def test_every_other_picture_is_a_drawn_face():
+    others = set(TRACKED) - set(FIGURES)
+    assert all(path.is_relative_to(COURSE / "data" / "fixture") for path in others)
+
+
+def test_the_notebooks_that_were_just_run_drew_the_committed_figures(request):
+    """nbval ran the notebooks in this session, before this file: see testpaths."""
+    ran = {Path(item.path).stem for item in request.session.items if "ipynb" in str(item.path)}
+    if len(ran) < len(list((COURSE / "notebooks").glob("*.ipynb"))):
+        pytest.skip("not all notebooks are part of this call of pytest")
+    written = Path(os.environ["FER_FIGURES"])
+    new = {str(path.relative_to(written)): facts(path)["Drawn"]
+           for path in written.rglob("*.png") if not path.stem.endswith("_here")
+           and path.parent.name in ("fixture", "fer2013")}
+    old = {str(path.relative_to(COURSE / "figures")): facts(path)["Drawn"] for path in FIGURES}
+    assert new == old
