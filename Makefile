@@ -6,6 +6,7 @@
 VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLER := uv
+JOBS := 2
 NAMES := 01_data_audit 02_augmentation_preview 03_baseline_two_conv 04_final_model 05_ablation_512 \
 	06_copies 07_ten_people 08_chance_or_difference 09_claim_by_claim
 NOTEBOOKS := $(NAMES:%=notebooks/%.ipynb)
@@ -21,9 +22,6 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # JupyterLab would otherwise ask the network for news and newer versions.
 NEWS := @jupyterlab/apputils-extension:announcements
-
-# Pages that load nothing from the network.
-OFFLINE := $(foreach url,mathjax_url require_js_url jquery_url mermaid_js_url,--HTMLExporter.$(url)=)
 
 .PHONY: setup check notebooks lab test figures refresh lock clean help
 
@@ -44,11 +42,8 @@ $(VENV)/ready: requirements.lock pyproject.toml
 check: setup  ## say what is ready and what is missing
 	$(BIN)/python -m fer_helpers check
 
-notebooks: setup  ## run the notebooks top to bottom; the pages are in build/
-	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir build $(NOTEBOOKS)
-	$(BIN)/jupyter nbconvert --log-level=ERROR --to html --CoalesceStreamsPreprocessor.enabled=True \
-		$(OFFLINE) $(NAMES:%=build/%.ipynb)
-	@echo "Executed copies and pages: $(NAMES:%=build/%.html)"
+notebooks: setup  ## run the notebooks top to bottom, two at a time; the pages are in build/
+	$(BIN)/python notebooks/run.py --jobs $(JOBS) $(NAMES)
 
 lab: setup  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab notebooks/01_data_audit.ipynb
@@ -58,7 +53,7 @@ test: setup  ## style, unit tests, and every notebook again on the fixture
 	$(BIN)/python -m pytest
 
 figures: setup  ## redraw the figures of the runs that come with the course, and of the fixture
-	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --output-dir build $(NOTEBOOKS)
+	FER_DATA=$(CURDIR)/data/fixture $(BIN)/python notebooks/run.py --jobs $(JOBS) $(NAMES)
 
 refresh: setup  ## for maintainers: notebooks in place, figures and the README's tables, on the fixture
 	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
