@@ -34,7 +34,6 @@ FER2013 = [COURSE / "data" / name
            for name in ("fer2013", "fer2013.zip", "archive.zip", "fer2013.csv")]
 REPORT_SIZES = {"train": 2999, "test": 599}  # images of each class (report, section 2.2)
 FIXTURE_SIZES = {"train": 30, "test": 12}
-ALMOST_BLANK = 0.65  # share of one grey from which an image is worth a look
 COLUMNS = ("split", "emotion", "path", "width", "height", "mode", "digest", "brightness",
            "contrast", "flat")
 CACHE_FORMAT = 4  # another number makes every cache invalid: for when the code here changes
@@ -263,20 +262,6 @@ def count_images(frame: pd.DataFrame, splits=SPLITS) -> pd.DataFrame:
     classes = [*EMOTIONS, *counts.columns.intersection(LEFT_OUT)]
     counts = counts.reindex(index=splits, columns=classes, fill_value=0)
     return counts.rename_axis(index=None, columns=None)
-
-
-def count_faults(index: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
-    """Count what is wrong with single images, by split. Both frames are those of a dataset."""
-    conditions = pd.DataFrame({
-        "not 48 x 48": (index[["width", "height"]] != IMAGE_SIZE).any(axis=1),
-        "not 8-bit grey": index["mode"] != "L",
-        "blank: one grey everywhere": index["flat"] == 1,
-        f"almost blank: one grey in {ALMOST_BLANK:.0%} or more":
-            (index["flat"] >= ALMOST_BLANK) & (index["flat"] < 1),
-    })
-    counts = conditions.groupby(index["split"]).sum()
-    counts.insert(0, "cannot be read", faults["path"].str.split("/").str[0].value_counts())
-    return counts.reindex(SPLITS).fillna(0).astype(int).T.rename_axis(columns=None)
 
 
 def load_images(dataset: Dataset, frame: pd.DataFrame) -> Examples:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_helpers.course import REFERENCE
 from fer_helpers.runs import load_run
 
 SMALL = ["--epochs=12", "--batch-size=16", "--train-per-class=30", "--test-per-class=12"]
@@ -103,21 +102,6 @@ def test_impossible_numbers(tmp_path, option):
     assert code == 2
     assert f"argument {option.split('=')[0]}: invalid" in errors
     assert list(tmp_path.iterdir()) == []
-
-
-def test_audit_says_what_the_dataset_is_and_writes_its_tables(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-m", "fer_helpers", "audit", *SMALL[2:], f"--output={tmp_path}"],
-        capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "another dataset than FER-2013" in result.stdout
-    tables = {path.stem.removeprefix("fixture_"): pd.read_csv(path, index_col=0)
-              for path in tmp_path.iterdir()}
-    assert set(tables) == {"counts", "halves", "light", "faults", "copies"}
-    assert tables["faults"].sum().tolist() == [2, 0]
-    assert tables["counts"].loc["train", "disgust"] == 8
-    shipped = pd.read_csv(REFERENCE / "fer2013_faults.csv", index_col=0)
-    assert list(tables["faults"].index) == list(shipped.index)
 
 
 def test_a_wrong_dataset_is_one_line_and_no_traceback(tmp_path):
