@@ -23,8 +23,11 @@ def train(arguments: argparse.Namespace) -> None:
     build, differences = training.EXPERIMENTS[arguments.model]
     settings = training.Settings(epochs=arguments.epochs, batch_size=arguments.batch_size,
                                  seed=arguments.seed, **differences)
-    run = training.train(build, ds.load_balanced(dataset, per_class), settings,
-                         save_to=save_to, log=lambda line: print(line, flush=True))
+    data = ds.load_balanced(dataset, per_class)
+    if arguments.model == "baseline_crowd":
+        data = ds.learn_from_crowd(data, ds.votes_of(dataset))
+    run = training.train(build, data, settings, save_to=save_to,
+                         log=lambda line: print(line, flush=True))
     print(f"Test accuracy {run.accuracy:.2%} with the weights of epoch {run.about['kept_epoch']}")
     print(f"It is in {save_to}")
 
@@ -59,7 +62,7 @@ def main() -> int:
     one.add_argument("--train-per-class", type=count, help="of each class; otherwise 2999")
     one.add_argument("--test-per-class", type=count, help="of each class; otherwise 599")
     one.add_argument("--output", type=Path, help="folder; otherwise runs/<dataset>")
-    one.add_argument("model", choices=["baseline", "final", "ablation"])
+    one.add_argument("model", choices=["baseline", "final", "ablation", "baseline_crowd"])
     one.add_argument("--seed", type=int, choices=range(1000), metavar="0..999", default=0,
                      help="of weights, order of images, augmentation and dropout")
     one.add_argument("--epochs", type=count, default=20, help="at most")

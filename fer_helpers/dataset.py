@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from fer_helpers import course, sources
 from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, CourseError
-from fer_helpers.identity import Identity, identify
+from fer_helpers.identity import VOTES, Identity, identify, images
 
 FIXTURE = (COURSE / "data" / "fixture").resolve()
 # Where a user may put FER-2013, in any of its forms; the first one that is there is used.
@@ -43,7 +43,8 @@ class Examples(NamedTuple):
     """Images with what belongs to them, row by row."""
 
     images: np.ndarray  # uint8 [n, 48, 48, 1], 0 is black
-    labels: np.ndarray  # int64 [n], positions in EMOTIONS
+    # int64 [n], positions in EMOTIONS; after learn_from_crowd float32 [n, 6], rows sum to 1
+    labels: np.ndarray
     ids: np.ndarray  # str [n], path of the image inside the dataset
 
 
@@ -297,3 +298,32 @@ def load_balanced(dataset: Dataset, per_class: dict[str, int], *, seed: int = 0)
     train, test = (load_images(dataset, kept[kept["split"] == split]) for split in SPLITS)
     about = {"dataset": dataset.name, "form": dataset.form, "fingerprint": fingerprint(kept)}
     return Balanced(train, test, about)
+
+
+def votes_of(dataset: Dataset) -> pd.DataFrame:
+    """Return what ten people say of each image: counts of their answers, one row a path.
+
+    The columns are the six classes, then four other answers. The original FER-2013 has the votes
+    of FER+ (Barsoum et al., 2016), the fixture has drawn ones. Raises CourseError for any other.
+    """
+    if dataset.is_fixture:
+        table = pd.read_csv(FIXTURE / "votes.csv")
+    elif dataset.name == "fer2013":
+        table = images()
+    else:
+        raise CourseError(f"{dataset.root} comes without votes: only the original FER-2013 and the "
+                          "fixture have them. data/README.md tells how to get the original.")
+    return table.set_index("path")[list(VOTES)].rename(columns=VOTES)
+
+
+def learn_from_crowd(data: Balanced, votes: pd.DataFrame) -> Balanced:
+    """Replace the labels of the training images by the crowd's shares of the six classes.
+
+    ``votes`` is from :func:`votes_of`. Votes for other answers are left out; an image with no vote
+    for the six keeps its label, as a share of 1. The test images keep their labels.
+    """
+    counts = votes.loc[data.train.ids, list(EMOTIONS)].to_numpy(np.float32)
+    nobody = counts.sum(axis=1) == 0
+    counts[nobody, data.train.labels[nobody]] = 1
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return data._replace(train=data.train._replace(labels=shares))

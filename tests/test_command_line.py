@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fer_helpers.dataset import FIXTURE
 from fer_helpers.runs import load_run
 
 SMALL = ["--epochs=12", "--batch-size=16", "--train-per-class=30", "--test-per-class=12"]
@@ -85,6 +86,21 @@ def test_a_full_disk_is_one_line_and_damages_nothing(tmp_path):
     assert "baseline_seed0.checkpoint cannot be written" in result.stderr.splitlines()[-1]
     assert "that the disk has room" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_baseline_learns_from_the_crowd_where_there_are_votes(tmp_path, copy):
+    def finish(*more):
+        return subprocess.run(
+            [sys.executable, "-m", "fer_helpers", "train", "baseline_crowd", *SMALL, "--epochs=1",
+             f"--output={tmp_path}", *more], capture_output=True, text=True)
+
+    result = finish()  # FER_DATA is a copy of the fixture
+    assert result.returncode == 1
+    assert "comes without votes" in result.stderr.splitlines()[-1]
+    result = finish(f"--data={FIXTURE}")
+    assert result.returncode == 0, result.stderr
+    run = load_run(tmp_path / "baseline_crowd_seed0.npz")
+    assert (run.settings["model"], run.settings["targets"]) == ("baseline", "the crowd's shares")
 
 
 def test_something_else_under_the_runs_name_is_not_overwritten(tmp_path):
