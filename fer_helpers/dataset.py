@@ -43,8 +43,7 @@ class Examples(NamedTuple):
     """Images with what belongs to them, row by row."""
 
     images: np.ndarray  # uint8 [n, 48, 48, 1], 0 is black
-    # int64 [n], positions in EMOTIONS; after learn_from_crowd float32 [n, 6], rows sum to 1
-    labels: np.ndarray
+    labels: np.ndarray  # int64 [n], positions in EMOTIONS; or shares, see learn_from_crowd
     ids: np.ndarray  # str [n], path of the image inside the dataset
 
 
@@ -319,8 +318,8 @@ def votes_of(dataset: Dataset) -> pd.DataFrame:
 def learn_from_crowd(data: Balanced, votes: pd.DataFrame) -> Balanced:
     """Replace the labels of the training images by the crowd's shares of the six classes.
 
-    ``votes`` is from :func:`votes_of`. Votes for other answers are left out; an image with no vote
-    for the six keeps its label, as a share of 1. The test images keep their labels.
+    Shares are float32 [n, 6]; ``votes`` is from :func:`votes_of`. Other answers than the six do not
+    count; an image without any of the six keeps its label, as a share of 1. Test labels stay.
     """
     counts = votes.loc[data.train.ids, list(EMOTIONS)].to_numpy(np.float32)
     nobody = counts.sum(axis=1) == 0

@@ -107,9 +107,8 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
         test_set = test_set._replace(labels=np.eye(len(EMOTIONS))[test_set.labels])
     fresh_start(settings.seed)
     network = build()
-    # Sparse: for labels, which are positions and not one-hot vectors.
-    model = _compiled(network, settings, "categorical_crossentropy" if shares
-                      else "sparse_categorical_crossentropy")
+    kind = "" if shares else "sparse_"  # sparse: labels are positions and not one-hot vectors
+    model = _compiled(network, settings, f"{kind}categorical_crossentropy")
     # Keras's own early stopping decides. It is called by hand, so that a checkpoint can hold it.
     stopper = keras.callbacks.EarlyStopping(
         monitor="val_loss", patience=settings.patience or settings.epochs,
@@ -120,8 +119,7 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
 
     dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     label = {"model": network.name, "dropout": dropout, **asdict(settings)}
-    if shares:
-        label["targets"] = "the crowd's shares"
+    label |= {"targets": "the crowd's shares"} if shares else {}
     about = about | _environment()
     history, machines, checkpoint = [], [], None
     if save_to:
