@@ -5,7 +5,8 @@
 Brows, eyes and mouth carry the emotion. Strength, position, size, tilt, light and noise vary with
 a seed, and some faces are nearly neutral, so that a network has something to confuse. Like
 FER-2013, the fixture has classes of unequal size and a small *disgust*. A few faults are planted,
-so that an audit finds something; `PLANTED` lists them.
+so that an audit finds something; `PLANTED` lists them. Ten voters answer to every face, with
+chances that the script knows: see `votes.csv`, with the chance of the most likely answer.
 
 The same seed draws the same bytes: only integers, the four operations and Python's own generator
 are used, no trigonometry.
@@ -43,6 +44,14 @@ FEATURES = {
     "disgust": dict(brow=-1.0, inner=-1.0, eye=1.0, corners=-2.5, open=1.5, wide=5.0),
 }
 
+# The answers that FER+ counts, in its order; NF is not a face.
+ANSWERS = {"neutral": "neutral", "happy": "happiness", "surprise": "surprise", "sad": "sadness",
+           "angry": "anger", "disgust": "disgust", "fear": "fear", "contempt": "contempt",
+           "unknown": "unknown", "no face": "NF"}
+LOOK_ALIKE = {"happy": "contempt", "sad": "angry", "fear": "surprise", "surprise": "fear",
+              "neutral": "sad", "angry": "disgust", "disgust": "angry"}
+VOTERS = 10
+
 # file -> what is wrong with it
 PLANTED = {
     "train/happy/Training_00000003.jpg": "64 x 64 pixels",
@@ -53,9 +62,8 @@ PLANTED = {
 }
 
 
-def draw_face(emotion: str, rng: random.Random, size: int = SIZE) -> Image.Image:
-    """Return one grey face of `size` x `size` pixels."""
-    strength = rng.uniform(0.15, 1.0)
+def draw_face(emotion: str, strength: float, rng: random.Random, size: int = SIZE) -> Image.Image:
+    """Return one grey face of `size` x `size` pixels; its expression has a strength of 0 to 1."""
     look = {
         name: FEATURES["neutral"][name] + strength * (value - FEATURES["neutral"][name])
         + rng.uniform(-0.3, 0.3)
@@ -129,10 +137,33 @@ def _light_and_noise(image: Image.Image, rng: random.Random) -> Image.Image:
     return Image.frombytes("L", image.size, bytes(pixels))
 
 
+def chances(emotion: str, strength: float) -> dict[str, float]:
+    """Return how likely a voter gives each answer: the weaker the expression, the less certain."""
+    if emotion == "no face":
+        return {"no face": 1.0}
+    sees_it = 0.25 + 0.7 * strength
+    chance = dict.fromkeys(ANSWERS, 0.0)
+    chance[emotion] += sees_it
+    chance["neutral"] += (1 - sees_it) * 0.6
+    chance[LOOK_ALIKE[emotion]] += (1 - sees_it) * 0.4
+    return chance
+
+
+def draw_votes(shown: dict[str, tuple[str, float]], rng: random.Random) -> list[str]:
+    """Let ten voters answer to every image: lines of a CSV file, sorted by path."""
+    lines = [",".join(["path", *ANSWERS.values(), "most_likely"])]
+    for name, (emotion, strength) in sorted(shown.items()):
+        chance = chances(emotion, strength)
+        given = rng.choices(list(chance), list(chance.values()), k=VOTERS)
+        counts = [str(given.count(answer)) for answer in ANSWERS]
+        lines.append(",".join([name, *counts, f"{max(chance.values()):.4f}"]))
+    return lines
+
+
 def draw_fixture(folder: Path) -> None:
-    """Draw all images into a new folder, plant the faults, write SHA256SUMS."""
+    """Draw all images into a new folder, plant the faults, write votes.csv and SHA256SUMS."""
     folder.mkdir(parents=True)
-    rng = random.Random(SEED)
+    rng, shown = random.Random(SEED), {}
     for split, counts in COUNTS.items():
         for number, (emotion, count) in enumerate(counts.items()):
             (folder / split / emotion).mkdir(parents=True)
@@ -140,21 +171,27 @@ def draw_fixture(folder: Path) -> None:
                 prefix = "Training" if split == "train" else ("PublicTest", "PrivateTest")[i % 2]
                 name = f"{split}/{emotion}/{prefix}_{1000 * number + i:08}.jpg"
                 size = 64 if PLANTED.get(name, "").startswith("64") else SIZE
-                image = draw_face(emotion, rng, size)
+                shown[name] = emotion, rng.uniform(0.15, 1.0)
+                image = draw_face(*shown[name], rng, size)
                 if "constant" in PLANTED.get(name, ""):
-                    image = Image.new("L", image.size, 0)
+                    image, shown[name] = Image.new("L", image.size, 0), ("no face", 1.0)
                 image.save(folder / name, quality=92)
     for name, fault in PLANTED.items():
         if fault.startswith("copy of "):
             assert (folder / name).exists()
             shutil.copyfile(folder / fault.removeprefix("copy of "), folder / name)
+            shown[name] = shown[fault.removeprefix("copy of ")]
         if fault.startswith("mirror of "):  # and darker
             with Image.open(folder / fault.removeprefix("mirror of ")) as image:
                 darker = ImageOps.mirror(image).point(lambda grey: grey * 4 // 5)
             darker.save(folder / name, quality=92)
+            shown[name] = shown[fault.removeprefix("mirror of ")]
+    # Another generator, so that the images do not depend on the votes.
+    votes = draw_votes(shown, random.Random(SEED + 1))
+    (folder / "votes.csv").write_bytes(("\n".join(votes) + "\n").encode())
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}"
-        for path in sorted(folder.rglob("*.jpg"))
+        for path in [*sorted(folder.rglob("*.jpg")), folder / "votes.csv"]
     ]
     (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n")
 

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fer_helpers check``, ``audit`` or ``train MODEL``."""
+"""The command line: ``python -m fer_helpers check`` or ``train MODEL``."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from fer_helpers.check import check
-from fer_helpers.course import COURSE, EMOTIONS, CourseError, write_whole
+from fer_helpers.course import COURSE, CourseError
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -16,55 +16,20 @@ def train(arguments: argparse.Namespace) -> None:
     from fer_helpers import training
 
     dataset = ds.find_dataset()
-    save_to = output(arguments, dataset) / f"{arguments.model}_seed{arguments.seed}.npz"
+    sizes = ds.FIXTURE_SIZES if dataset.is_fixture else ds.REPORT_SIZES
+    per_class = {split: getattr(arguments, f"{split}_per_class") or sizes[split] for split in sizes}
+    folder = arguments.output or COURSE / "runs" / dataset.name
+    save_to = folder / f"{arguments.model}_seed{arguments.seed}.npz"
     build, differences = training.EXPERIMENTS[arguments.model]
     settings = training.Settings(epochs=arguments.epochs, batch_size=arguments.batch_size,
                                  seed=arguments.seed, **differences)
-    run = training.train(build, ds.load_balanced(dataset, per_class(arguments, dataset)), settings,
-                         save_to=save_to, log=lambda line: print(line, flush=True))
+    data = ds.load_balanced(dataset, per_class)
+    if arguments.model == "baseline_crowd":
+        data = ds.learn_from_crowd(data, ds.votes_of(dataset))
+    run = training.train(build, data, settings, save_to=save_to,
+                         log=lambda line: print(line, flush=True))
     print(f"Test accuracy {run.accuracy:.2%} with the weights of epoch {run.about['kept_epoch']}")
     print(f"It is in {save_to}")
-
-
-def audit(arguments: argparse.Namespace) -> None:
-    """Write what is wrong with the images of a dataset, as tables."""
-    import pandas as pd
-
-    from fer_helpers import copies
-    from fer_helpers import dataset as ds
-
-    dataset = ds.find_dataset()
-    print(f"{dataset.identity.sentence}\n")
-    index = copies.mark_copies(dataset)
-    kept = ds.balance(index, per_class(arguments, dataset))
-    half = index["path"].str.extract("(Public|Private)Test", expand=False)
-    tables = {
-        "counts": ds.count_images(index),
-        "halves": ds.count_images(index.assign(split=half), half.dropna().unique()),
-        "light": index.groupby("emotion")[["brightness", "contrast"]].median().round(1)
-                      .reindex(EMOTIONS).rename_axis(None),
-        "faults": ds.count_faults(index, dataset.faults),
-        "copies": pd.concat([copies.count_copies(index), copies.count_copies(kept)], axis=1,
-                            keys=["six classes", "balanced subset"]),
-    }
-    folder = output(arguments, dataset)
-    for name, table in tables.items():
-        write_whole(folder / f"{dataset.name}_{name}.csv", os.fsencode(table.to_csv()))
-        print(f"{table.to_string()}\n")
-    print(f"The tables are in {folder}")
-
-
-def output(arguments: argparse.Namespace, dataset) -> Path:
-    """Where results go."""
-    return arguments.output or COURSE / "runs" / dataset.name
-
-
-def per_class(arguments: argparse.Namespace, dataset) -> dict[str, int]:
-    """How many images of each class to keep: as the notebooks do, unless told otherwise."""
-    from fer_helpers.dataset import FIXTURE_SIZES, REPORT_SIZES
-
-    usual = FIXTURE_SIZES if dataset.is_fixture else REPORT_SIZES
-    return {split: getattr(arguments, f"{split}_per_class") or usual[split] for split in usual}
 
 
 def count(text: str) -> int:
@@ -85,26 +50,19 @@ def main() -> int:
     """Run the chosen command; return the exit status."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop)  # Ctrl-C
-    parser = argparse.ArgumentParser(
-        prog="python -m fer_helpers", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    form = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+    parser = argparse.ArgumentParser(prog="python -m fer_helpers", **form)
     commands = parser.add_subparsers(required=True)
-
-    def command(name: str, function, text: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=text, description=text,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        one.set_defaults(run=function)
-        return one
-
-    command("check", lambda _: check(), "say what is ready and what is missing")
-    both = [command("audit", audit, "write tables of what is wrong with the images"),
-            command("train", train, "make one full run; stopped at any moment, it goes on when "
-                                    "called again")]
-    for one in both:
-        one.add_argument("--data", type=Path, help="folder, zip or CSV; otherwise as in notebooks")
-        one.add_argument("--train-per-class", type=count, help="of each class; otherwise 2999")
-        one.add_argument("--test-per-class", type=count, help="of each class; otherwise 599")
-        one.add_argument("--output", type=Path, help="folder; otherwise runs/<dataset>")
-    one.add_argument("model", choices=["baseline", "final", "ablation"])
+    one = commands.add_parser("check", help="say what is ready and what is missing", **form)
+    one.set_defaults(run=lambda _: check())
+    one = commands.add_parser("train", help="make one full run; stopped at any moment, it goes on "
+                                            "when called again", **form)
+    one.set_defaults(run=train)
+    one.add_argument("--data", type=Path, help="folder, zip or CSV; otherwise as in notebooks")
+    one.add_argument("--train-per-class", type=count, help="of each class; otherwise 2999")
+    one.add_argument("--test-per-class", type=count, help="of each class; otherwise 599")
+    one.add_argument("--output", type=Path, help="folder; otherwise runs/<dataset>")
+    one.add_argument("model", choices=["baseline", "final", "ablation", "baseline_crowd"])
     one.add_argument("--seed", type=int, choices=range(1000), metavar="0..999", default=0,
                      help="of weights, order of images, augmentation and dropout")
     one.add_argument("--epochs", type=count, default=20, help="at most")

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from fer_helpers import course, sources
 from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, CourseError
-from fer_helpers.identity import Identity, identify
+from fer_helpers.identity import VOTES, Identity, identify, images
 
 FIXTURE = (COURSE / "data" / "fixture").resolve()
 # Where a user may put FER-2013, in any of its forms; the first one that is there is used.
@@ -34,7 +34,6 @@ FER2013 = [COURSE / "data" / name
            for name in ("fer2013", "fer2013.zip", "archive.zip", "fer2013.csv")]
 REPORT_SIZES = {"train": 2999, "test": 599}  # images of each class (report, section 2.2)
 FIXTURE_SIZES = {"train": 30, "test": 12}
-ALMOST_BLANK = 0.65  # share of one grey from which an image is worth a look
 COLUMNS = ("split", "emotion", "path", "width", "height", "mode", "digest", "brightness",
            "contrast", "flat")
 CACHE_FORMAT = 4  # another number makes every cache invalid: for when the code here changes
@@ -44,7 +43,7 @@ class Examples(NamedTuple):
     """Images with what belongs to them, row by row."""
 
     images: np.ndarray  # uint8 [n, 48, 48, 1], 0 is black
-    labels: np.ndarray  # int64 [n], positions in EMOTIONS
+    labels: np.ndarray  # int64 [n], positions in EMOTIONS; or shares, see learn_from_crowd
     ids: np.ndarray  # str [n], path of the image inside the dataset
 
 
@@ -265,20 +264,6 @@ def count_images(frame: pd.DataFrame, splits=SPLITS) -> pd.DataFrame:
     return counts.rename_axis(index=None, columns=None)
 
 
-def count_faults(index: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
-    """Count what is wrong with single images, by split. Both frames are those of a dataset."""
-    conditions = pd.DataFrame({
-        "not 48 x 48": (index[["width", "height"]] != IMAGE_SIZE).any(axis=1),
-        "not 8-bit grey": index["mode"] != "L",
-        "blank: one grey everywhere": index["flat"] == 1,
-        f"almost blank: one grey in {ALMOST_BLANK:.0%} or more":
-            (index["flat"] >= ALMOST_BLANK) & (index["flat"] < 1),
-    })
-    counts = conditions.groupby(index["split"]).sum()
-    counts.insert(0, "cannot be read", faults["path"].str.split("/").str[0].value_counts())
-    return counts.reindex(SPLITS).fillna(0).astype(int).T.rename_axis(columns=None)
-
-
 def load_images(dataset: Dataset, frame: pd.DataFrame) -> Examples:
     """Return the images of a frame, in its order, as grey 48 x 48; others were resized in memory.
 
@@ -312,3 +297,32 @@ def load_balanced(dataset: Dataset, per_class: dict[str, int], *, seed: int = 0)
     train, test = (load_images(dataset, kept[kept["split"] == split]) for split in SPLITS)
     about = {"dataset": dataset.name, "form": dataset.form, "fingerprint": fingerprint(kept)}
     return Balanced(train, test, about)
+
+
+def votes_of(dataset: Dataset) -> pd.DataFrame:
+    """Return what ten people say of each image: counts of their answers, one row a path.
+
+    The columns are the six classes, then four other answers. The original FER-2013 has the votes
+    of FER+ (Barsoum et al., 2016), the fixture has drawn ones. Raises CourseError for any other.
+    """
+    if dataset.is_fixture:
+        table = pd.read_csv(FIXTURE / "votes.csv")
+    elif dataset.name == "fer2013":
+        table = images()
+    else:
+        raise CourseError(f"{dataset.root} comes without votes: only the original FER-2013 and the "
+                          "fixture have them. data/README.md tells how to get the original.")
+    return table.set_index("path")[list(VOTES)].rename(columns=VOTES)
+
+
+def learn_from_crowd(data: Balanced, votes: pd.DataFrame) -> Balanced:
+    """Replace the labels of the training images by the crowd's shares of the six classes.
+
+    Shares are float32 [n, 6]; ``votes`` is from :func:`votes_of`. Other answers than the six do not
+    count; an image without any of the six keeps its label, as a share of 1. Test labels stay.
+    """
+    counts = votes.loc[data.train.ids, list(EMOTIONS)].to_numpy(np.float32)
+    nobody = counts.sum(axis=1) == 0
+    counts[nobody, data.train.labels[nobody]] = 1
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return data._replace(train=data.train._replace(labels=shares))

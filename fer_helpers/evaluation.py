@@ -4,31 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from sklearn import metrics
 
 from fer_helpers.course import EMOTIONS
 
 _LABELS = range(len(EMOTIONS))
-
-
-def accuracy_and_loss(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return the accuracy (0 to 1) and the mean cross-entropy (nats, without any penalty).
-
-    Parameters
-    ----------
-    probabilities
-        float [n, 6], rows sum to 1.
-    labels
-        int [n], true classes.
-    """
-    # float64: scikit-learn checks that the rows sum to 1 and clips by the type's precision.
-    wide = probabilities.astype(np.float64)
-    wide /= wide.sum(axis=1, keepdims=True)
-    return {
-        "accuracy": metrics.accuracy_score(labels, probabilities.argmax(axis=1)),
-        "cross_entropy": metrics.log_loss(labels, wide, labels=list(_LABELS)),
-    }
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> pd.DataFrame:
@@ -81,15 +61,6 @@ def by_class(counts: np.ndarray, measure: str) -> np.ndarray:
 def cells(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Say of each image in which of the 36 cells of the confusion matrix it is: 0 or 1, [n, 36]."""
     return np.eye(len(EMOTIONS) ** 2)[labels * len(EMOTIONS) + predictions]
-
-
-def accuracy_interval(correct: int, images: int) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy (Wilson 1927): low and high, 0 to 1.
-
-    It answers: which true accuracies fit ``correct`` right answers on ``images`` images?
-    """
-    interval = stats.binomtest(int(correct), int(images)).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def bootstrap(values: np.ndarray, groups: np.ndarray, statistic: Callable = lambda means: means,

@@ -34,6 +34,11 @@ FORMS = {  # and what to say of an original of that form
 # and each is compared with itself.
 TOLERANCE = 2.5
 
+# The ten answers of FER+, under the course's names: the six classes, then the others.
+VOTES = {"happiness": "happy", "sadness": "sad", "fear": "fear", "surprise": "surprise",
+         "neutral": "neutral", "anger": "angry", "disgust": "disgust", "contempt": "contempt",
+         "unknown": "unknown", "NF": "not a face"}
+
 _SIGNS = np.where(np.random.RandomState(0).random_sample((IMAGE_SIZE**2, 8)) < 0.5, -1, 1)
 
 

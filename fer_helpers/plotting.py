@@ -172,7 +172,7 @@ def plot_layer_table(table: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = None,
-                 chance: float = 1 / 6, behind: tuple[str, pd.DataFrame] | None = None) -> Figure:
+                 behind: tuple[str, pd.DataFrame] | None = None) -> Figure:
     """Draw accuracy and loss over the epochs, train and test (Figures 10, 13 and 16).
 
     Parameters
@@ -181,8 +181,6 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
         A run's history: index epoch, columns ``accuracy``, ``loss`` and the same with ``val_``.
     kept_epoch
         The epoch whose weights were kept, marked by a dotted line.
-    chance
-        The accuracy of guessing.
     behind
         Name and history of another run, drawn behind this one, dashed.
     """
@@ -203,8 +201,8 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
                  xlim=(0.5, max(len(shown) for shown in histories) + 0.5))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
-    axes[0].axhline(chance, color="0.5", ls="--", lw=1, label=f"guessing ({chance:.0%})")
-    axes[0].set_ylim(0, 1)
+    axes[0].axhline(1 / 6, color="0.5", ls="--", lw=1, label=f"guessing ({1 / 6:.0%})")
+    axes[0].set_ylim(bottom=0)
     _loss_scale(axes[1], pd.concat(histories)[["loss", "val_loss"]].to_numpy())
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3 if behind else 4,
@@ -212,16 +210,12 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
     return figure
 
 
-def _log_scale(axis) -> None:
-    axis.set_yscale("log")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_minor_formatter(NullFormatter())
-
-
 def _loss_scale(axis, losses: np.ndarray) -> None:
     """Choose a log scale if the first epochs cost many times the last ones, so both show."""
     if losses.max() > 4 * losses.min() > 0:
-        _log_scale(axis)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.yaxis.set_major_formatter("{x:g}")
         axis.set_ylabel(f"{axis.get_ylabel()} (log scale)")
     else:

@@ -5,7 +5,6 @@ functions draw both.
 """
 
 import io
-import itertools
 import json
 import zipfile
 from dataclasses import dataclass
@@ -15,9 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fer_helpers.copies import known_copies
 from fer_helpers.course import EMOTIONS, REFERENCE, CourseError, write_whole
-from fer_helpers.evaluation import accuracy_and_loss, bootstrap
 from fer_helpers.report import printed
 
 
@@ -43,6 +40,11 @@ class Run:
     def accuracy(self) -> float:
         """The share of test images classified correctly, 0 to 1."""
         return float((self.predictions == self.labels).mean())
+
+    @property
+    def cross_entropy(self) -> float:
+        """The mean cross-entropy on the test images: nats, without any penalty."""
+        return float(self.history.loc[self.about["kept_epoch"], "val_cross_entropy"])
 
 
 def save_run(run: Run, path: Path) -> None:
@@ -130,10 +132,8 @@ def closing_table(model: str, run: Run) -> pd.DataFrame:
 
 
 def _column(runs: list[Run]) -> dict[str, str]:
-    scores = pd.DataFrame([accuracy_and_loss(run.probabilities, run.labels) for run in runs])
-
     def text(values, form):
-        low, mean, high = (format(x, form) for x in (values.min(), values.mean(), values.max()))
+        low, mean, high = (format(x, form) for x in (min(values), np.mean(values), max(values)))
         return mean if len(values) == 1 else f"{mean} ({low} to {high})"
 
     epochs = sorted({len(run.history) for run in runs})
@@ -142,30 +142,9 @@ def _column(runs: list[Run]) -> dict[str, str]:
         "runs": str(len(runs)),
         "test images": f"{len(runs[0].labels):,}",
         "epochs run": " to ".join(map(str, epochs[:1] + epochs[1:][-1:])),
-        "test accuracy": text(scores["accuracy"], ".2%"),
-        "test cross-entropy": text(scores["cross_entropy"], ".3f"),
+        "test accuracy": text([run.accuracy for run in runs], ".2%"),
+        "test cross-entropy": text([run.cross_entropy for run in runs], ".3f"),
     }
-
-
-def paired_difference(run: Run, other: Run, *, new_only: bool = False) -> pd.Series:
-    """Subtract the accuracy of another shipped run, image by image.
-
-    Returns
-    -------
-    Series
-        ``value``, ``low`` and ``high`` (95 % bootstrap interval over groups of copies), -1 to 1;
-        with ``new_only`` on the test images without a copy in train.
-
-    Raises
-    ------
-    CourseError
-        If the two are not of the same images.
-    """
-    _same_images([run, other])
-    known = known_copies(run.ids)
-    part = ((known["copy_in_train"] == "") | (not new_only)).to_numpy()
-    gain = (run.predictions == run.labels).astype(float) - (other.predictions == other.labels)
-    return bootstrap(gain[part], known["group"].to_numpy()[part]).iloc[0]
 
 
 def design_difference(first: list[Run], second: list[Run]) -> pd.Series:
@@ -184,7 +163,7 @@ def design_difference(first: list[Run], second: list[Run]) -> pd.Series:
     CourseError
         If they are not all of the same images.
     """
-    _same_images(first + second)
+    same_images(first + second)
     one, two = ([run.accuracy for run in runs] for runs in (first, second))
     low = high = np.nan
     if min(len(one), len(two)) > 1:
@@ -192,17 +171,15 @@ def design_difference(first: list[Run], second: list[Run]) -> pd.Series:
     return pd.Series({"value": np.mean(one) - np.mean(two), "low": low, "high": high})
 
 
-def _same_images(runs: list[Run]) -> None:
-    """Refuse to compare runs on different images, an original and an altered copy for example."""
+def same_images(runs: list[Run]) -> None:
+    """Refuse to compare runs on different images, an original and an altered copy for example.
+
+    Raises
+    ------
+    CourseError
+        If they differ in the dataset or in the images drawn from it.
+    """
     found = {(run.about["dataset"], run.about.get("fingerprint")) for run in runs}
     if len(found) > 1:
         raise CourseError(f"These runs cannot be compared, they are of different images: "
                           f"{sorted(map(str, found))}. Compare runs of one dataset and draw.")
-
-
-def seed_control(models: list[str]) -> pd.DataFrame:
-    """Compare runs that differ in nothing but the seed, as :func:`paired_difference` does."""
-    rows = {f"{model}, seed {one.settings['seed']} - {two.settings['seed']}":
-            paired_difference(one, two)
-            for model in models for one, two in itertools.pairwise(reference_runs(model))}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])

@@ -17,7 +17,7 @@ import pandas as pd
 
 from fer_helpers import __version__, models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
-from fer_helpers.course import COURSE, CourseError, write_whole
+from fer_helpers.course import COURSE, EMOTIONS, CourseError, write_whole
 from fer_helpers.dataset import Balanced, Dataset, Examples
 from fer_helpers.keras_quietly import ONEDNN, keras
 from fer_helpers.runs import Run, load_run, save_run
@@ -35,14 +35,16 @@ class Settings:
     seed: int = 0
 
 
-# The three experiments: how to build the network, and in what they differ from the defaults. The
-# report gives none of the baseline's settings; notebook 3 tells how we came to these.
+# The report's three experiments: how to build the network, and in what they differ from the
+# defaults. It gives none of the baseline's settings; notebook 3 tells how we came to these.
 EXPERIMENTS = {
     "baseline": (models.build_baseline, {
         "learning_rate": 3e-4, "patience": None, "augmentation": {"horizontal_flip": True}}),
     "final": (models.build_final, {}),
     "ablation": (lambda: models.build_final(512), {}),
 }
+# Ours: nothing differs but the targets, which are those of learn_from_crowd (notebook 7).
+EXPERIMENTS["baseline_crowd"] = EXPERIMENTS["baseline"]
 
 
 def fresh_start(seed: int) -> None:
@@ -73,7 +75,9 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
         A function without arguments that returns an untrained network, such as
         :func:`fer_helpers.models.build_final`. It is called after :func:`fresh_start`.
     data
-        From :func:`fer_helpers.dataset.load_balanced`.
+        From :func:`fer_helpers.dataset.load_balanced`. After ``learn_from_crowd`` the network
+        learns from shares instead of labels, and training accuracies count how often it gives the
+        class with the largest share. Tests are by the labels as ever.
     settings
         See :class:`Settings`. Each epoch takes ``len(train) // batch_size`` steps.
     save_to
@@ -98,9 +102,13 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
             f"{len(train_set.labels)} training images do not fill one batch of "
             f"{settings.batch_size}. Ask for a smaller batch_size, or for more images."
         )
+    shares = train_set.labels.ndim == 2
+    if shares:  # one loss for both sets, so labels become shares of 0 and 1
+        test_set = test_set._replace(labels=np.eye(len(EMOTIONS))[test_set.labels])
     fresh_start(settings.seed)
     network = build()
-    model = _compiled(network, settings)
+    kind = "" if shares else "sparse_"  # sparse: labels are positions and not one-hot vectors
+    model = _compiled(network, settings, f"{kind}categorical_crossentropy")
     # Keras's own early stopping decides. It is called by hand, so that a checkpoint can hold it.
     stopper = keras.callbacks.EarlyStopping(
         monitor="val_loss", patience=settings.patience or settings.epochs,
@@ -111,6 +119,7 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
 
     dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     label = {"model": network.name, "dropout": dropout, **asdict(settings)}
+    label |= {"targets": "the crowd's shares"} if shares else {}
     about = about | _environment()
     history, machines, checkpoint = [], [], None
     if save_to:
@@ -146,7 +155,7 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
         settings=label,
         history=pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch")),
         probabilities=model.predict(test_set.images, batch_size=settings.batch_size, verbose=0),
-        labels=test_set.labels,
+        labels=data.test.labels,
         ids=test_set.ids,
         about=about | {"machines": machines, "kept_epoch": kept,
                        "train_accuracy": trained["accuracy"]},
@@ -157,16 +166,15 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
     return run
 
 
-def _compiled(network, settings: Settings):
+def _compiled(network, settings: Settings, loss: str):
     """Put the preprocessing in front; choose optimizer, loss and metrics (report, Figure 5)."""
     model = models.with_preprocessing(network, settings.augmentation, settings.seed)
     model.compile(
         optimizer=keras.optimizers.Adam(settings.learning_rate),
-        # Categorical cross-entropy, for labels that are positions and not one-hot vectors.
-        loss="sparse_categorical_crossentropy",
+        loss=loss,
         # The loss is cross-entropy plus L2 penalty: this metric shows the first alone.
-        metrics=["accuracy",
-                 keras.metrics.SparseCategoricalCrossentropy(name="cross_entropy")],
+        metrics=["accuracy", keras.metrics.MeanMetricWrapper(keras.losses.get(loss),
+                                                             name="cross_entropy")],
     )
     model.optimizer.build(model.trainable_variables)
     return model

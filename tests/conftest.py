@@ -80,7 +80,9 @@ def made_up_run():
         answers = np.where(right, labels, (labels + 1) % 6)
         probabilities = np.full((len(right), 6), (1 - sure) / 5, np.float32)
         probabilities[np.arange(len(right)), answers] = sure
-        history = pd.DataFrame({"accuracy": [1 / 3] * epochs, "val_loss": [1e-17] * epochs},
+        loss = float(-np.log(probabilities[np.arange(len(right)), labels]).mean())
+        history = pd.DataFrame({"accuracy": [1 / 3] * epochs, "val_loss": [1e-17] * epochs,
+                                "val_cross_entropy": [loss] * epochs},
                                index=pd.RangeIndex(1, epochs + 1, name="epoch"))
         return Run({"model": model, "seed": seed, "patience": None, "augmentation": {"zoom": 0.1}},
                    history, probabilities, labels, labels.astype(str) if ids is None else ids,

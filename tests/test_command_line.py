@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_helpers.course import REFERENCE
+from fer_helpers.dataset import FIXTURE
 from fer_helpers.runs import load_run
 
 SMALL = ["--epochs=12", "--batch-size=16", "--train-per-class=30", "--test-per-class=12"]
@@ -88,6 +88,21 @@ def test_a_full_disk_is_one_line_and_damages_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_baseline_learns_from_the_crowd_where_there_are_votes(tmp_path, copy):
+    def finish(*more):
+        return subprocess.run(
+            [sys.executable, "-m", "fer_helpers", "train", "baseline_crowd", *SMALL, "--epochs=1",
+             f"--output={tmp_path}", *more], capture_output=True, text=True)
+
+    result = finish()  # FER_DATA is a copy of the fixture
+    assert result.returncode == 1
+    assert "comes without votes" in result.stderr.splitlines()[-1]
+    result = finish(f"--data={FIXTURE}")
+    assert result.returncode == 0, result.stderr
+    run = load_run(tmp_path / "baseline_crowd_seed0.npz")
+    assert (run.settings["model"], run.settings["targets"]) == ("baseline", "the crowd's shares")
+
+
 def test_something_else_under_the_runs_name_is_not_overwritten(tmp_path):
     (tmp_path / "baseline_seed0.npz").write_bytes(b"mine")
     code, _, errors = finish(tmp_path)
@@ -103,21 +118,6 @@ def test_impossible_numbers(tmp_path, option):
     assert code == 2
     assert f"argument {option.split('=')[0]}: invalid" in errors
     assert list(tmp_path.iterdir()) == []
-
-
-def test_audit_says_what_the_dataset_is_and_writes_its_tables(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-m", "fer_helpers", "audit", *SMALL[2:], f"--output={tmp_path}"],
-        capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "another dataset than FER-2013" in result.stdout
-    tables = {path.stem.removeprefix("fixture_"): pd.read_csv(path, index_col=0)
-              for path in tmp_path.iterdir()}
-    assert set(tables) == {"counts", "halves", "light", "faults", "copies"}
-    assert tables["faults"].sum().tolist() == [2, 0]
-    assert tables["counts"].loc["train", "disgust"] == 8
-    shipped = pd.read_csv(REFERENCE / "fer2013_faults.csv", index_col=0)
-    assert list(tables["faults"].index) == list(shipped.index)
 
 
 def test_a_wrong_dataset_is_one_line_and_no_traceback(tmp_path):

@@ -186,16 +186,3 @@ def test_the_weighted_mean_of_notebook_6_is_that_of_mantel_and_haenszel(function
         / (155 * 10 / 165 + 9 * 8 / 17)
     means = np.concatenate([n1, n2, right1, right2]) / 1000
     assert functions_of("06_copies")["weighted_mean"](means) == pytest.approx(by_hand)
-
-
-# count_faults: for test_dataset
-
-def test_faults_of_the_fixture(fixture_index):
-    assert ds.count_faults(fixture_index, FIXTURE.faults).sum(axis=1).tolist() == [0, 1, 0, 1, 0]
-
-
-def test_files_left_out_are_counted_by_split(fixture_index):
-    faults = pd.DataFrame({"path": ["train/sad/a.jpg", "test/sad/b.jpg", "test/sad/train/c.jpg"],
-                           "fault": ["", "", ""]})
-    assert ds.count_faults(fixture_index, faults).loc["cannot be read"].to_dict() == {
-        "train": 1, "test": 2}

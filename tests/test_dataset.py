@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fer_helpers import dataset as ds
-from fer_helpers.course import COURSE, EMOTIONS, CourseError, course_path
+from fer_helpers.course import COURSE, EMOTIONS, REFERENCE, CourseError, course_path
 
 FIXTURE = ds.Dataset(ds.FIXTURE)
 
@@ -137,23 +137,22 @@ def test_equal_bytes_of_another_size_are_another_image(copy):
     assert digests["train/sad/flat.png"] != digests["train/sad/Training_00001003.jpg"]
 
 
-# counting what is wrong
+# counting what is wrong: a function of notebook 1
 
-def test_faults_of_the_fixture(fixture_index):
-    counts = ds.count_faults(fixture_index, FIXTURE.faults)
-    assert counts.sum(axis=1).tolist() == [0, 1, 0, 1, 0]
-    assert list(counts.columns) == ["train", "test"]
-
-
-def test_faults_are_counted_by_split(fixture_index):
+def test_faults_are_counted_by_split(fixture_index, functions_of):
+    count_faults = functions_of("01_data_audit")["count_faults"]
+    assert count_faults(fixture_index, FIXTURE.faults).sum(axis=1).tolist() == [0, 1, 0, 1, 0]
     faults = pd.DataFrame({"path": ["train/sad/a.jpg", "test/sad/b.jpg", "test/sad/train/c.jpg"],
                            "fault": ["", "", ""]})
     worse = fixture_index.assign(height=np.where(fixture_index["split"] == "test", 47, 48),
                                  width=48, flat=0.65, mode="RGB")
-    assert ds.count_faults(worse, faults)["train"].tolist() == [1, 0, 209, 0, 209]
-    assert ds.count_faults(worse, faults)["test"].tolist() == [2, 83, 83, 0, 83]
+    assert count_faults(worse, faults)["train"].tolist() == [1, 0, 209, 0, 209]
+    assert count_faults(worse, faults)["test"].tolist() == [2, 83, 83, 0, 83]
     train = worse[worse["split"] == "train"]
-    assert ds.count_faults(train, faults[:0])["test"].tolist() == [0, 0, 0, 0, 0]
+    table = count_faults(train, faults[:0])
+    assert table["test"].tolist() == [0, 0, 0, 0, 0]
+    shipped = pd.read_csv(REFERENCE / "fer2013_faults.csv", index_col=0)
+    assert list(table.index) == list(shipped.index)
 
 
 # balancing

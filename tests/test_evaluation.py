@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from sklearn import metrics
 from statsmodels.stats.proportion import proportion_confint
 
 from fer_helpers import evaluation
@@ -48,26 +47,7 @@ def test_classes_that_do_not_occur_are_listed_all_the_same():
     assert evaluation.confusion_matrix(np.zeros(3, int), np.zeros(3, int)).shape == (6, 6)
 
 
-def test_accuracy_and_loss():
-    rng = np.random.default_rng(0)
-    probabilities = rng.dirichlet(np.ones(6), 100).astype(np.float32)
-    labels = rng.integers(0, 6, 100)
-    found = evaluation.accuracy_and_loss(probabilities, labels)
-    assert found["accuracy"] == metrics.accuracy_score(labels, probabilities.argmax(axis=1))
-    by_definition = -np.log(probabilities[np.arange(100), labels]).mean()
-    assert found["cross_entropy"] == pytest.approx(by_definition, rel=1e-5)
-    guessing = np.full((6, 6), 1 / 6, dtype=np.float32)
-    assert evaluation.accuracy_and_loss(guessing, np.arange(6))["cross_entropy"] == pytest.approx(
-        np.log(6))
-
-
 # Honest comparison: against statsmodels, SciPy and scikit-learn
-
-@pytest.mark.parametrize(("right", "n"), [(0, 10), (7, 20), (1989, 3594), (599, 599)])
-def test_accuracy_interval_agrees_with_statsmodels(right, n):
-    expected = proportion_confint(right, n, method="wilson")
-    assert evaluation.accuracy_interval(right, n) == pytest.approx(expected, abs=1e-12)
-
 
 GROUPS = np.repeat(np.arange(120), np.arange(120) % 5 + 1)  # 120 pictures, 360 images
 
@@ -113,8 +93,8 @@ def test_the_bootstrap_of_classes(measure):
     np.testing.assert_allclose(table["value"], report[measure])
     assert ((table["low"] < table["value"]) & (table["value"] < table["high"])).all()
     if measure == "recall":  # a share of about 100 images: its interval is about Wilson's
-        expected = [evaluation.accuracy_interval(round(100 * r), 100) for r in report["recall"]]
-        np.testing.assert_allclose(table[["low", "high"]], expected, atol=0.03)
+        ends = proportion_confint(100 * report["recall"], 100, method="wilson")
+        np.testing.assert_allclose(table[["low", "high"]].T, ends, atol=0.03)
 
 
 def test_a_class_that_is_never_predicted_has_no_precision():

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import log_loss
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from fer_helpers import dataset as ds
@@ -69,6 +70,9 @@ def test_reference_runs_can_be_read():
             assert np.bincount(run.labels).tolist() == [599] * 6
             row = run.history.loc[run.about["kept_epoch"]]
             assert run.accuracy == pytest.approx(row["val_accuracy"], abs=1e-6)
+            given = run.probabilities.astype(float)
+            given /= given.sum(axis=1, keepdims=True)
+            assert run.cross_entropy == pytest.approx(log_loss(run.labels, given), rel=1e-4)
             if run.about["dataset"] == "fer2013":
                 assert run.about["onednn"] and 0.3 < run.about["train_accuracy"] < 1
                 assert all(not place["commit"].endswith("dirty") for place in run.about["machines"])
@@ -100,21 +104,6 @@ def test_closing_table(monkeypatch, made_up_run):
     assert table.loc["test cross-entropy", "run made here"] == f"{expected:.3f}"
 
 
-def test_paired_difference(monkeypatch, made_up_run):
-    """On images of which the last hundred have a copy in train."""
-    known = pd.DataFrame({"group": np.arange(600),
-                          "copy_in_train": [""] * 500 + ["exact"] * 100})
-    monkeypatch.setattr(runs, "known_copies", lambda ids: known)
-    position = np.arange(600)
-    one, other = (made_up_run("final", 0, position < right) for right in (560, 300))
-    row = runs.paired_difference(one, other)
-    assert row["value"] == pytest.approx(260 / 600)
-    # McNemar's spread: the root of the number of images on which the two differ.
-    width = 2 * 1.96 * np.sqrt(260 - 260**2 / 600) / 600
-    assert row["high"] - row["low"] == pytest.approx(width, rel=0.08)
-    assert runs.paired_difference(one, other, new_only=True)["value"] == pytest.approx(200 / 500)
-
-
 def test_design_difference_is_welchs(made_up_run):
     def design(*counts):
         return [made_up_run("x", seed, np.arange(600) < right)
@@ -132,24 +121,5 @@ def test_design_difference_is_welchs(made_up_run):
 def test_runs_of_different_images_are_not_compared(made_up_run):
     one, other = (made_up_run("x", 0, np.ones(6)) for _ in range(2))
     other.about["fingerprint"] = "another"
-    for compare in (lambda: runs.paired_difference(one, other),
-                    lambda: runs.design_difference([one, one], [one, other])):
-        with pytest.raises(CourseError, match="of different images"):
-            compare()
-
-
-def test_the_control_compares_seeds_of_one_model(monkeypatch, made_up_run):
-    ids = balanced_ids()
-    right = np.arange(len(ids))
-    shipped = {"baseline": [made_up_run("baseline", seed, right < 2000 - 100 * seed, ids=ids)
-                            for seed in (0, 1, 4)]}
-    monkeypatch.setattr(runs, "reference_runs", lambda model: shipped.get(model, []))
-    table = runs.seed_control(["final", "baseline"])
-    assert list(table.index) == ["baseline, seed 0 - 1", "baseline, seed 1 - 4"]
-    assert table["value"].tolist() == pytest.approx([100 / 3594, 300 / 3594])
-    assert (table["low"] < table["value"]).all() and (table["value"] < table["high"]).all()
-
-
-def balanced_ids():
-    kept = ds.balance(images(), ds.REPORT_SIZES)
-    return kept.loc[kept["split"] == "test", "path"].to_numpy(dtype=str)
+    with pytest.raises(CourseError, match="of different images"):
+        runs.design_difference([one, one], [one, other])

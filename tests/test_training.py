@@ -5,11 +5,12 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import log_loss
 
+from fer_helpers import dataset as ds
 from fer_helpers import models, training
 from fer_helpers.course import COURSE, CourseError
 from fer_helpers.dataset import Examples
-from fer_helpers.evaluation import accuracy_and_loss
 from fer_helpers.keras_quietly import keras
 from fer_helpers.runs import load_run
 from fer_helpers.training import Settings
@@ -73,6 +74,11 @@ def test_the_baseline_learns_the_fixture(fixture_sets):
     assert run.settings["model"] == "baseline"
 
 
+def measured(run):
+    """The cross-entropy of a run's predictions, by scikit-learn."""
+    return log_loss(run.labels, run.probabilities.astype(float))
+
+
 def test_a_run_holds_what_was_predicted(fixture_sets):
     lines = []
     run = train_tiny(fixture_sets, Settings(epochs=2, patience=None), log=lines.append)
@@ -83,9 +89,9 @@ def test_a_run_holds_what_was_predicted(fixture_sets):
     np.testing.assert_array_equal(run.ids, fixture_sets.test.ids)
     np.testing.assert_allclose(run.probabilities.sum(axis=1), 1, atol=1e-5)
     # The last weights were kept, so the last epoch's test numbers are the predictions' numbers.
-    found = accuracy_and_loss(run.probabilities, run.labels)
-    assert found["accuracy"] == pytest.approx(run.history["val_accuracy"][2])
-    assert found["cross_entropy"] == pytest.approx(run.history["val_cross_entropy"][2], rel=1e-4)
+    assert run.accuracy == pytest.approx(run.history["val_accuracy"][2])
+    assert run.cross_entropy == run.history["val_cross_entropy"][2]
+    assert run.cross_entropy == pytest.approx(measured(run), rel=1e-4)
     assert (run.history["loss"] > run.history["cross_entropy"]).all(), "the penalty is in the loss"
     assert run.about["versions"]["keras"] == keras.__version__
     assert run.about["dataset"] == "fixture"
@@ -114,8 +120,7 @@ def test_early_stopping_keeps_the_best_epoch(misleading_sets):
     assert best > 1
     assert len(run.history) == best + 3 < 40
     assert run.about["kept_epoch"] == best
-    assert accuracy_and_loss(run.probabilities, run.labels)["cross_entropy"] == pytest.approx(
-        run.history["val_cross_entropy"][best], rel=1e-4)
+    assert measured(run) == pytest.approx(run.history["val_cross_entropy"][best], rel=1e-4)
 
 
 def test_best_weights_are_restored_also_when_it_did_not_stop_early(misleading_sets):
@@ -123,8 +128,7 @@ def test_best_weights_are_restored_also_when_it_did_not_stop_early(misleading_se
     assert len(run.history) == 20
     best = int(run.history["val_loss"].idxmin())
     assert run.about["kept_epoch"] == best < 20
-    assert accuracy_and_loss(run.probabilities, run.labels)["cross_entropy"] == pytest.approx(
-        run.history["val_cross_entropy"][best], rel=1e-4)
+    assert measured(run) == pytest.approx(run.history["val_cross_entropy"][best], rel=1e-4)
 
 
 class Interrupted(Exception):
@@ -192,6 +196,77 @@ def test_a_finished_run_is_read_and_not_repeated(fixture_sets, tmp_path):
         train_tiny(fixture_sets._replace(about={"fingerprint": "x"}), Settings(epochs=1),
                    save_to=save_to)
     assert save_to.read_bytes() == written
+
+
+# Learning from the crowd's shares
+
+@pytest.fixture(scope="module")
+def crowd_sets(fixture_sets):
+    return ds.learn_from_crowd(fixture_sets, ds.votes_of(ds.Dataset(ds.FIXTURE)))
+
+
+def test_shares_of_one_give_the_numbers_of_labels(fixture_sets):
+    train_set = fixture_sets.train
+    certain = train_set._replace(labels=np.eye(6, dtype=np.float32)[train_set.labels])
+    settings = Settings(epochs=2, batch_size=16)
+    labels, shares = (train_tiny(sets, settings)
+                      for sets in (fixture_sets, fixture_sets._replace(train=certain)))
+    np.testing.assert_allclose(shares.probabilities, labels.probabilities, atol=1e-4)
+    np.testing.assert_allclose(numbers(shares), numbers(labels), rtol=1e-3)
+    np.testing.assert_array_equal(shares.labels, fixture_sets.test.labels)
+    assert shares.settings == labels.settings | {"targets": "the crowd's shares"}
+
+
+def test_only_the_targets_differ(fixture_sets, crowd_sets, monkeypatch):
+    seen = []
+    fit = keras.Sequential.fit
+
+    def spy(self, images, labels, **options):
+        seen.append((images, labels, [v.numpy() for v in self.variables]))
+        return fit(self, images, labels, **options)
+
+    monkeypatch.setattr(keras.Sequential, "fit", spy)
+    for sets in (fixture_sets, crowd_sets):
+        train_tiny(sets, Settings(epochs=2, seed=5))
+    first, again, shares, shares_again = seen
+    for one, other in ((first, shares), (again, shares_again)):
+        np.testing.assert_array_equal(one[0], other[0], "images in their order")
+    for one, other in zip(first[2], shares[2], strict=True):
+        np.testing.assert_array_equal(one, other, "first weights, and the states that draw")
+    by_id = dict(zip(crowd_sets.train.ids, crowd_sets.train.labels, strict=True))
+    order = np.random.default_rng([5, 0]).permutation(180)[:128]
+    np.testing.assert_array_equal(shares[1], [by_id[i] for i in crowd_sets.train.ids[order]])
+
+
+def test_a_network_that_learns_from_shares_gives_shares(fixture_sets):
+    """One answer fits all images here; it is tested by the labels all the same."""
+    always = np.array([0.5, 0.3, 0.2, 0, 0, 0], np.float32)
+    train_set = fixture_sets.train._replace(labels=np.tile(always, (180, 1)))
+    run = train_tiny(fixture_sets._replace(train=train_set), stopping(patience=None, epochs=8))
+    np.testing.assert_allclose(run.probabilities.mean(axis=0), always, atol=0.1)
+    assert run.accuracy == pytest.approx(run.history["val_accuracy"].iloc[-1])
+    assert measured(run) == pytest.approx(run.cross_entropy, rel=1e-3)
+
+
+def test_a_stopped_training_on_shares_goes_on_with_the_same_numbers(
+        fixture_sets, crowd_sets, tmp_path):
+    settings, save_to = Settings(epochs=4, batch_size=16), tmp_path / "run.npz"
+    whole, lines = train_tiny(crowd_sets, settings), []
+
+    def stop(line):
+        lines.append(line)
+        if len(lines) == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train_tiny(crowd_sets, settings, save_to=save_to, log=stop)
+    with pytest.raises(CourseError, match="other settings"):
+        train_tiny(fixture_sets, settings, save_to=save_to)
+    resumed = train_tiny(crowd_sets, settings, save_to=save_to)
+    pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
+    np.testing.assert_array_equal(whole.probabilities, resumed.probabilities)
+    with pytest.raises(CourseError, match="other settings"):
+        train_tiny(fixture_sets, settings, save_to=save_to)
 
 
 def test_no_epochs(fixture_sets):

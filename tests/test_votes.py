@@ -2,17 +2,22 @@
 
 import csv
 import gzip
+import math
+import runpy
 from collections import Counter
 from fractions import Fraction
+from random import Random
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from fer_helpers import dataset as ds
 from fer_helpers import identity
-from fer_helpers.course import COURSE, EMOTIONS
+from fer_helpers.course import COURSE, EMOTIONS, CourseError
 from fer_helpers.runs import reference_runs
 
 # As FER+ orders them, and as the notebook calls them.
@@ -39,9 +44,10 @@ def notebook():
     names = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_DATA", str(ds.FIXTURE))
-        for start in ("import matplotlib", "dataset =", "OTHERS =", "runs =", "top =",
+        for start in ("import matplotlib", "dataset =", "pictures =", "runs =", "top =",
                       "def interval", "crowd =", "said =", "def share", "run =",
-                      "def reliability", "def expected", "def grad_cam"):
+                      "def reliability", "def expected", "def grad_cam", "def two_estimates",
+                      "def scores", "def same", "def signed", "def comparison"):
             exec(cell(start), names)
     return names
 
@@ -171,3 +177,138 @@ def test_grad_cam_explains_the_class_it_is_asked_for(fixture_sets, notebook):
     assert found.shape == (6, 48, 48) and found.min() >= 0
     np.testing.assert_allclose(found.max(axis=(1, 2)), 1, rtol=1e-5)
     assert np.abs(found - other).mean() > 0.05
+
+
+# Drawn voters
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Path -> votes by name, and the chance of the most likely answer, of the drawn faces."""
+    with open(ds.FIXTURE / "votes.csv", encoding="utf-8", newline="") as file:
+        return {row["path"]: ({name: int(row[published])
+                               for name, published in zip(NAMES, PUBLISHED, strict=True)},
+                              float(row["most_likely"])) for row in csv.DictReader(file)}
+
+
+def test_every_drawn_face_has_ten_voters_and_the_votes_are_no_image(drawn, fixture_index):
+    assert sorted(drawn) == sorted(fixture_index["path"])
+    assert ds.Dataset(ds.FIXTURE).faults.empty
+    assert {sum(given.values()) for given, _ in drawn.values()} == {10}
+    blank, chance = drawn["train/sad/Training_00001005.jpg"]
+    assert (blank["not a face"], chance) == (10, 1)
+
+
+def test_drawn_voters_answer_as_often_as_the_script_says():
+    script = runpy.run_path(str(COURSE / "data" / "draw_fixture.py"))
+    shown = {f"{emotion}{i}": (emotion, 0.5) for emotion in script["LOOK_ALIKE"]
+             for i in range(1000)}
+    table = pd.DataFrame([line.split(",") for line in script["draw_votes"](shown, Random(0))[1:]])
+    counts = table.loc[:, 1:10].astype(int).set_axis(list(script["ANSWERS"]), axis=1)
+    for emotion in script["LOOK_ALIKE"]:
+        expected = pd.Series(script["chances"](emotion, 0.5))
+        rows = table[0].str.startswith(emotion)
+        assert expected.sum() == pytest.approx(1)
+        assert (counts[rows].mean() / 10 - expected).abs().max() < 0.015, emotion
+        assert set(table.loc[rows, 11]) == {f"{expected.max():.4f}"}
+    assert script["chances"]("sad", 0.5) == pytest.approx(
+        dict.fromkeys(script["ANSWERS"], 0) | {"sad": 0.6, "neutral": 0.24, "angry": 0.16})
+
+
+def test_the_votes_of_a_dataset(votes, drawn, copy):
+    fixture = ds.votes_of(ds.Dataset(ds.FIXTURE))
+    original = ds.votes_of(SimpleNamespace(is_fixture=False, name="fer2013"))
+    assert list(fixture) == list(original) == [*EMOTIONS, *NAMES[5:6], *NAMES[7:]]
+    for table, expected in ((fixture, {path: given for path, (given, _) in drawn.items()}),
+                            (original, votes)):
+        assert list(table.index) == list(expected)
+        for path in list(expected)[::97]:
+            assert table.loc[path].to_dict() == expected[path]
+    with pytest.raises(CourseError, match="comes without votes: only the original FER-2013 and"):
+        ds.votes_of(ds.find_dataset())
+
+
+def test_the_ceiling_of_the_drawn_voters_lies_between_its_estimates(notebook, drawn):
+    counts = np.array([list(given.values()) for given, _ in drawn.values()])
+    low, high = notebook["two_estimates"](counts).values()
+    truth = np.mean([chance for _, chance in drawn.values()])
+    assert low < truth < high
+    assert high - low < 0.08
+
+
+def test_the_estimates_of_the_ceiling_by_hand(notebook):
+    for counts, low, high in (
+            ([10, 0, 0], 1, 1),
+            ([5, 5, 0], 0, 0.5),  # without the voter, the other answer is ahead
+            ([6, 4, 0], 0.6, 0.6),
+            ([4, 3, 3], 0.4 / 3, 0.4)):  # without one of the four, three answers tie
+        found = notebook["two_estimates"](np.array([counts]))
+        assert found == pytest.approx({"one against the other nine": low,
+                                       "share of the winner": high}), counts
+
+
+# Learning from shares
+
+def test_shares_are_the_votes_for_the_six_classes(drawn):
+    rows = ["train/sad/Training_00001005.jpg", "train/neutral/Training_00004009.jpg",
+            "train/happy/Training_00000001.jpg"]
+    labels = np.array([EMOTIONS.index(path.split("/")[1]) for path in rows])
+    examples = ds.Examples(np.zeros((3, 48, 48, 1), np.uint8), labels, np.array(rows))
+    data = ds.Balanced(examples, examples, {"dataset": "fixture"})
+    crowd = ds.learn_from_crowd(data, ds.votes_of(ds.Dataset(ds.FIXTURE)))
+    assert crowd.train.labels[0].tolist() == np.eye(6)[EMOTIONS.index("sad")].tolist(), "no votes"
+    for path, shares in zip(rows[1:], crowd.train.labels[1:], strict=True):
+        given = [drawn[path][0][name] for name in EMOTIONS]
+        assert shares.tolist() == pytest.approx([count / sum(given) for count in given])
+    assert crowd.test is data.test and crowd.about == data.about
+    assert crowd.train.images is data.train.images and crowd.train.ids is data.train.ids
+    assert labels.tolist() == data.train.labels.tolist(), "the labels themselves stay"
+
+
+def recount(run, votes):
+    """The notebook's four numbers of a run, image by image."""
+    rows = {}
+    for path, row, answer, label in zip(run.ids, run.probabilities.tolist(), run.predictions,
+                                        run.labels, strict=True):
+        given = [votes[path][name] for name in EMOTIONS]
+        if sum(given):
+            logs = [math.log(max(p, 1e-7)) for p in row]
+            rows[path] = (
+                answer == label, (given[answer] == max(given)) / given.count(max(given)),
+                -logs[label],
+                -sum(c * x for c, x in zip(given, logs, strict=True)) / sum(given))
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=float)
+
+
+def test_both_arms_are_scored_by_label_and_by_crowd(votes, notebook):
+    runs = reference_runs("baseline")[:3]
+    counted = [recount(run, votes) for run in runs]
+    found = notebook["scores"](runs[0], notebook["votes"])
+    assert list(found.index) == list(counted[0].index)
+    np.testing.assert_allclose(found.to_numpy(), counted[0].to_numpy(), rtol=1e-4, atol=1e-6)
+    # As if the second and third seed had learned from shares.
+    table = notebook["comparison"]([(runs[0], runs[1]), (runs[1], runs[2])]).T
+    means = np.array([count.mean() for count in counted])
+    arms = means[:2], means[1:]
+    low, high = stats.ttest_ind(arms[1], arms[0], equal_var=False).confidence_interval()
+    for i, (_, row) in enumerate(table.iterrows()):
+        assert row["from labels"] == f"{arms[0][:, i].mean():.3f}"
+        assert row["from shares"] == f"{arms[1][:, i].mean():.3f}"
+        assert row["difference, seed 1"].startswith(f"{means[2, i] - means[1, i]:+.3f} (")
+        assert row["mean difference"] == (
+            f"{(arms[1] - arms[0])[:, i].mean():+.3f} ({low[i]:+.3f} to {high[i]:+.3f})")
+        assert row["settled?"] == ("higher" if low[i] > 0 else "lower" if high[i] < 0
+                                   else "not settled")
+    assert "mean difference" not in notebook["comparison"]([(runs[0], runs[1])]).index
+
+
+def test_only_runs_of_one_seed_and_the_same_images_are_pairs(notebook, made_up_run):
+    def run(seed, fingerprint):
+        made = made_up_run("baseline", seed, [True, False])
+        made.about["fingerprint"] = fingerprint
+        return made
+
+    shipped = {"baseline": [run(0, "a"), run(1, "a"), run(2, "a")],
+               "baseline_crowd": [run(0, "b"), run(1, "a"), run(3, "a")]}
+    names = {"reference_runs": shipped.get}
+    exec(cell("def same"), names)
+    assert [[one.settings["seed"] for one in pair] for pair in names["pairs"]] == [[1, 1]]
