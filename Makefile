@@ -50,7 +50,7 @@ lab: setup  ## open JupyterLab on the first notebook
 
 test: setup  ## style, unit tests, and every notebook again on the fixture
 	$(BIN)/ruff check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 bench: setup  ## time every step beside the report's way; the table is in benchmarks/
 	$(BIN)/python benchmarks/bench.py

@@ -8,13 +8,20 @@ COURSE = Path(__file__).resolve().parent
 
 # Tests run on the fixture, whatever the user has; figures and cache go elsewhere.
 os.environ["FER_DATA"] = str(COURSE / "data" / "fixture")
-FIGURES = tempfile.TemporaryDirectory(prefix="fer_figures_")
-os.environ["FER_FIGURES"] = FIGURES.name
-CACHE = tempfile.TemporaryDirectory(prefix="fer_cache_")
-os.environ["FER_CACHE"] = CACHE.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of pytest-xdist share these folders
+    FIGURES = tempfile.TemporaryDirectory(prefix="fer_figures_")
+    os.environ["FER_FIGURES"] = FIGURES.name
+    CACHE = tempfile.TemporaryDirectory(prefix="fer_cache_")
+    os.environ["FER_CACHE"] = CACHE.name
 
 
 def pytest_collectstart(collector):
     """Leave stderr out of nbval's comparison: what C++ writes there differs between runners."""
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr",)
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Leave a mark when a notebook is through: the test of the figures waits for all of them."""
+    if item.path.suffix == ".ipynb" and (nextitem is None or nextitem.path != item.path):
+        Path(os.environ["FER_FIGURES"], f"{item.path.stem}.ran").touch()

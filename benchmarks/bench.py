@@ -172,6 +172,7 @@ def time_network(network: str, folder: Path, sizes) -> list[dict]:
         count = ask["course"](operations, network)
         for what, repeat in itertools.product(["input", "step"], range(-1, sizes.repeats)):
             peak = ask["course"](peak_of_machine, sizes.side)
+            print(f"{what}, {network}: {repeat + 1} of {sizes.repeats}", file=sys.stderr)
             for way in WAYS:
                 wall, cpu = ask[way](in_process, what, way, network, str(folder), sizes.steps)
                 rows.append({"what": f"{what}, {network}", "way": way, "repeat": repeat,
@@ -203,6 +204,7 @@ def time_dataset(root: Path, name: str, repeats: int) -> list[dict]:
         del calls["load", "Keras"]
     rows, count = [], len(Dataset(root).pixels)
     for repeat in range(repeats):
+        print(f"{name}: {repeat + 1} of {repeats}", file=sys.stderr)
         with tempfile.TemporaryDirectory() as cache:
             os.environ["FER_CACHE"] = cache
             rows += [{"what": f"{what}, {name}", "way": way, "repeat": repeat, "wall": wall,
@@ -242,7 +244,7 @@ def draw_growth(rows: pd.DataFrame, path: Path) -> None:
     medians = rows.pivot_table(index="images", columns=name, values="wall", aggfunc="median")
     axis = medians.plot(loglog=True, marker="o", figsize=(7, 4), ylabel="seconds")
     axis.legend(frameon=False, bbox_to_anchor=(1, 0.5), loc="center left")
-    axis.figure.savefig(path, dpi=120, bbox_inches="tight")
+    axis.figure.savefig(path, bbox_inches="tight")
     plt.close(axis.figure)
 
 
@@ -262,7 +264,7 @@ def main() -> None:
         for count in (times * sizes.images for times in (1, 2, 4, 8)):
             folder = draw_folder(Path(scratch, str(count)), count)
             rows += time_dataset(folder, f"{count:,} images", sizes.repeats)
-        draw_growth(pd.DataFrame(rows), arguments.output / "growth.png")
+        draw_growth(pd.DataFrame(rows), arguments.output / "growth.svg")
         if "FER_DATA" in os.environ:
             dataset = find_dataset()
             rows += time_dataset(dataset.root, dataset.name, sizes.repeats)
