@@ -4,7 +4,9 @@
 # Both first make an environment in .venv from requirements.lock, once.
 
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+INSTALLER := uv
+JOBS := 2
 NAMES := 01_data_audit 02_augmentation_preview 03_baseline_two_conv 04_final_model 05_ablation_512 \
 	06_copies 07_ten_people 08_chance_or_difference 09_claim_by_claim
 NOTEBOOKS := $(NAMES:%=notebooks/%.ipynb)
@@ -14,11 +16,12 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 
+# Let Python keep what it has compiled, even if it is told not to elsewhere: importing TensorFlow
+# would take three times as long otherwise, in every notebook.
+unexport PYTHONDONTWRITEBYTECODE
+
 # JupyterLab would otherwise ask the network for news and newer versions.
 NEWS := @jupyterlab/apputils-extension:announcements
-
-# Pages that load nothing from the network.
-OFFLINE := $(foreach url,mathjax_url require_js_url jquery_url mermaid_js_url,--HTMLExporter.$(url)=)
 
 .PHONY: setup check notebooks lab test figures refresh lock clean help
 
@@ -31,7 +34,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python of 3.11 to 3.13 found. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) is not a Python of 3.11 to 3.13. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m fer_helpers.install $(INSTALLER)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/jupyter labextension disable --level=sys_prefix $(NEWS) >/dev/null 2>&1
 	@touch $@
@@ -39,11 +42,8 @@ $(VENV)/ready: requirements.lock pyproject.toml
 check: setup  ## say what is ready and what is missing
 	$(BIN)/python -m fer_helpers check
 
-notebooks: setup  ## run the notebooks top to bottom; the pages are in build/
-	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir build $(NOTEBOOKS)
-	$(BIN)/jupyter nbconvert --log-level=ERROR --to html --CoalesceStreamsPreprocessor.enabled=True \
-		$(OFFLINE) $(NAMES:%=build/%.ipynb)
-	@echo "Executed copies and pages: $(NAMES:%=build/%.html)"
+notebooks: setup  ## run the notebooks top to bottom, two at a time; the pages are in build/
+	$(BIN)/python notebooks/run.py --jobs $(JOBS) $(NAMES)
 
 lab: setup  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab notebooks/01_data_audit.ipynb
@@ -53,7 +53,7 @@ test: setup  ## style, unit tests, and every notebook again on the fixture
 	$(BIN)/python -m pytest
 
 figures: setup  ## redraw the figures of the runs that come with the course, and of the fixture
-	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --output-dir build $(NOTEBOOKS)
+	FER_DATA=$(CURDIR)/data/fixture $(BIN)/python notebooks/run.py --jobs $(JOBS) $(NAMES)
 
 refresh: setup  ## for maintainers: notebooks in place, figures and the README's tables, on the fixture
 	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
@@ -61,8 +61,7 @@ refresh: setup  ## for maintainers: notebooks in place, figures and the README's
 	$(BIN)/python data/write_readme.py
 
 lock: setup  ## for maintainers: choose versions anew and write requirements.lock
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
 		--fork-strategy fewest --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
 
 clean:  ## remove the environment, the executed copies and the cache

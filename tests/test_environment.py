@@ -5,17 +5,19 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import yaml
 
-from fer_helpers import check
+from fer_helpers import check, install
 from fer_helpers.course import COURSE
 
 LOCK = (COURSE / "requirements.lock").read_text()
 PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]
+OPTIONAL = PROJECT["optional-dependencies"]
 DIRECT = [re.match(r"[\w-]+", requirement)[0]
-          for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+          for requirement in PROJECT["dependencies"] + OPTIONAL["test"]]
 
 
 def test_environment_yml_takes_every_version_from_the_lock():
@@ -26,7 +28,7 @@ def test_environment_yml_takes_every_version_from_the_lock():
 
 
 def test_pyproject_pins_nothing():
-    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]:
+    for requirement in sum(OPTIONAL.values(), PROJECT["dependencies"]):
         assert "==" not in requirement and "~=" not in requirement
 
 
@@ -42,8 +44,53 @@ def test_every_package_is_locked_once_with_hashes_and_without_addresses():
 
 def test_every_dependency_says_what_it_is_for():
     text = (COURSE / "pyproject.toml").read_text()
-    for name in DIRECT:
+    for name in [*DIRECT, "uv"]:
         assert re.search(rf'^    "{name}>=[\d.]+", +# \w+', text, re.MULTILINE), name
+
+
+def test_uv_looks_for_packages_where_pip_does():
+    listed = """:env:.find-links='here there'
+global.cert='ca.pem'
+global.extra-index-url='\\nfile:///one\\nfile:///two'
+global.find-links='elsewhere'
+global.index-url='file:///main'
+global.timeout='60'
+"""
+    assert install.settings_for_uv(listed) == {
+        "UV_INDEX_STRATEGY": "unsafe-best-match", "UV_FIND_LINKS": "here,there",
+        "SSL_CERT_FILE": "ca.pem", "UV_INDEX": "file:///one file:///two",
+        "UV_DEFAULT_INDEX": "file:///main"}
+
+
+@pytest.mark.parametrize(("argument", "broken", "expected", "status"), [
+    ("uv", "", ["pip: uv", "uv: all"], 0),
+    ("pip", "", ["pip: all but uv"], 0),
+    ("uv", "uv: all", ["pip: uv", "uv: all", "pip: all but uv"], 0),
+    ("uv", "pip: uv", ["pip: uv", "pip: all but uv"], 0),
+    ("uv", "pip", ["pip: uv", "pip: all but uv"], 1),
+])
+def test_pip_installs_what_uv_cannot(monkeypatch, argument, broken, expected, status):
+    done = []
+
+    def run(command, check=False, env=None, **options):
+        if "install" not in command:
+            return subprocess.CompletedProcess(command, 0, stdout="global.cert='ca.pem'")
+        assert "--require-hashes" in command
+        names = re.findall(r"^([\w.-]+)==", Path(command[-1]).read_text(), re.MULTILINE)
+        what = "uv" if names == ["uv"] else "all" if "uv" in names else "all but uv"
+        assert len(names) == 1 or set(DIRECT) <= set(names)
+        tool = command[2]
+        if tool == "uv":
+            assert env["SSL_CERT_FILE"] == "the user's"
+        done.append(f"{tool}: {what}")
+        if broken and done[-1].startswith(broken):
+            raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setenv("SSL_CERT_FILE", "the user's")
+    monkeypatch.setattr(install.subprocess, "run", run)
+    monkeypatch.setattr(install.sys, "argv", ["install", argument])
+    assert install.main() == status
+    assert done == expected
 
 
 def test_check_passes_here():
