@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # JupyterLab would otherwise ask the network for news and newer versions.
 NEWS := @jupyterlab/apputils-extension:announcements
 
-.PHONY: setup check notebooks lab test figures refresh lock clean help
+.PHONY: setup check notebooks lab test bench figures refresh lock clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ lab: setup  ## open JupyterLab on the first notebook
 test: setup  ## style, unit tests, and every notebook again on the fixture
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest
+
+bench: setup  ## time every step beside the report's way; the table is in benchmarks/
+	$(BIN)/python benchmarks/bench.py
 
 figures: setup  ## redraw the figures of the runs that come with the course, and of the fixture
 	FER_DATA=$(CURDIR)/data/fixture $(BIN)/python notebooks/run.py --jobs $(JOBS) $(NAMES)

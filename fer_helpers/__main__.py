@@ -1,6 +1,7 @@
 """The command line: ``python -m fer_helpers check`` or ``train MODEL``."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -10,11 +11,38 @@ from fer_helpers.check import check
 from fer_helpers.course import COURSE, CourseError
 
 
-def train(arguments: argparse.Namespace) -> None:
+def train(arguments: argparse.Namespace) -> bool:
+    """Make all runs that were asked for, here in turn or on several workers; say if all ended."""
+    del arguments.run  # a task for another machine holds no functions
+    tasks = [argparse.Namespace(**vars(arguments) | {"model": model, "seed": seed})
+             for seed in arguments.seeds for model in arguments.model]
+    if not (arguments.workers or arguments.scheduler):
+        for task in tasks:
+            print(train_one(task))
+        return True
+    from dask.distributed import Client, as_completed
+
+    from fer_helpers.__main__ import train_one as task_of_a_worker  # by this name they find it
+
+    # A worker that dies is replaced, and its run goes on from its checkpoint.
+    where = {"address": arguments.scheduler} if arguments.scheduler else {
+        "n_workers": arguments.workers, "threads_per_worker": 1, "memory_limit": None,
+        "dashboard_address": None, "silence_logs": logging.ERROR}
+    failed = 0
+    with Client(**where) as client:
+        for future in as_completed(client.map(task_of_a_worker, tasks, pure=False)):
+            failed += future.status == "error"
+            print(future.exception() or future.result(), flush=True)
+    return not failed
+
+
+def train_one(arguments: argparse.Namespace) -> str:
     """Make one run of an experiment and save it; go on where a stopped one ended."""
     from fer_helpers import dataset as ds
     from fer_helpers import training
 
+    if arguments.data:
+        os.environ["FER_DATA"] = str(arguments.data)
     dataset = ds.find_dataset()
     sizes = ds.FIXTURE_SIZES if dataset.is_fixture else ds.REPORT_SIZES
     per_class = {split: getattr(arguments, f"{split}_per_class") or sizes[split] for split in sizes}
@@ -26,10 +54,11 @@ def train(arguments: argparse.Namespace) -> None:
     data = ds.load_balanced(dataset, per_class)
     if arguments.model == "baseline_crowd":
         data = ds.learn_from_crowd(data, ds.votes_of(dataset))
+    name = f"{save_to.stem}  " if arguments.workers or arguments.scheduler else ""
     run = training.train(build, data, settings, save_to=save_to,
-                         log=lambda line: print(line, flush=True))
-    print(f"Test accuracy {run.accuracy:.2%} with the weights of epoch {run.about['kept_epoch']}")
-    print(f"It is in {save_to}")
+                         log=lambda line: print(f"{name}{line}", flush=True))
+    return (f"Test accuracy {run.accuracy:.2%} with the weights of epoch "
+            f"{run.about['kept_epoch']}\nIt is in {save_to}")
 
 
 def count(text: str) -> int:
@@ -37,6 +66,15 @@ def count(text: str) -> int:
     if int(text) < 1:
         raise ValueError
     return int(text)
+
+
+def seeds(text: str) -> list[int]:
+    """Read a seed, such as 3, or several, such as 0-4."""
+    first, _, last = text.partition("-")
+    found = list(range(int(first), int(last or first) + 1))
+    if not found or found[-1] > 999:
+        raise ValueError
+    return found
 
 
 def stop(*_) -> None:
@@ -58,18 +96,22 @@ def main() -> int:
     one = commands.add_parser("train", help="make one full run; stopped at any moment, it goes on "
                                             "when called again", **form)
     one.set_defaults(run=train)
-    one.add_argument("--data", type=Path, help="folder, zip or CSV; otherwise as in notebooks")
+    one.add_argument("--data", type=lambda text: Path(text).absolute(), 
+                     help="folder, zip or CSV; otherwise as in notebooks")
     one.add_argument("--train-per-class", type=count, help="of each class; otherwise 2999")
     one.add_argument("--test-per-class", type=count, help="of each class; otherwise 599")
-    one.add_argument("--output", type=Path, help="folder; otherwise runs/<dataset>")
-    one.add_argument("model", choices=["baseline", "final", "ablation", "baseline_crowd"])
-    one.add_argument("--seed", type=int, choices=range(1000), metavar="0..999", default=0,
-                     help="of weights, order of images, augmentation and dropout")
+    one.add_argument("--output", type=lambda text: Path(text).absolute(),
+                     help="folder; otherwise runs/<dataset>")
+    one.add_argument("model", nargs="+",
+                     choices=["baseline", "final", "ablation", "baseline_crowd"])
+    one.add_argument("--seeds", type=seeds, metavar="0-4", default="0",
+                     help="one or several, up to 999: of weights, order of images, augmentation "
+                          "and dropout")
     one.add_argument("--epochs", type=count, default=20, help="at most")
     one.add_argument("--batch-size", type=count, default=64, help="images a step")
+    one.add_argument("--workers", type=count, help="processes here that share the runs")
+    one.add_argument("--scheduler", help="address of a Dask scheduler whose workers share the runs")
     arguments = parser.parse_args()
-    if getattr(arguments, "data", None):
-        os.environ["FER_DATA"] = str(arguments.data.absolute())
     try:
         return 1 if arguments.run(arguments) is False else 0
     except CourseError as error:

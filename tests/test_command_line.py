@@ -1,7 +1,6 @@
 """`python -m fer_helpers`, as a process that can be killed."""
 
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -9,11 +8,13 @@ import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from fer_helpers.dataset import FIXTURE
 from fer_helpers.runs import load_run
 
+resource = pytest.importorskip("resource", reason="Windows sends no signals")
 SMALL = ["--epochs=12", "--batch-size=16", "--train-per-class=30", "--test-per-class=12"]
 
 
@@ -50,6 +51,13 @@ def test_a_run_says_what_it_is(whole):
     assert len(whole.labels) == 72
 
 
+def assert_same(run, other):
+    seconds = ["seconds", "cpu_seconds"]
+    pd.testing.assert_frame_equal(run.history.drop(columns=seconds),
+                                  other.history.drop(columns=seconds), check_exact=True)
+    np.testing.assert_array_equal(run.probabilities, other.probabilities)
+
+
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(whole, tmp_path):
     """Three times: after an epoch's line and a random part of the next epoch, or of a write."""
     seed = random.randrange(10**6)
@@ -66,13 +74,34 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(whole, tmp_path)
     code, output, errors = finish(tmp_path)
     assert code == 0, (errors, seed)
     assert "Going on after epoch" in output
-    resumed = load_run(tmp_path / "baseline_seed0.npz")
-    seconds = ["seconds", "cpu_seconds"]
-    pd.testing.assert_frame_equal(resumed.history.drop(columns=seconds),
-                                  whole.history.drop(columns=seconds), check_exact=True)
-    np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
+    assert_same(load_run(tmp_path / "baseline_seed0.npz"), whole)
     left = [path.name for path in tmp_path.iterdir() if path.suffix != ".partial"]
     assert left == ["baseline_seed0.npz"]
+
+
+def test_two_workers_share_the_runs_and_may_be_killed(whole, tmp_path):
+    process = start(tmp_path, "--seeds=0-1", "--workers=2")
+    while "seed0  Epoch  3" not in (line := process.stdout.readline()):
+        assert line, process.communicate()
+    # The larger ones are the workers; the other processes look after them.
+    children = psutil.Process(process.pid).children(recursive=True)
+    for worker in sorted(children, key=lambda child: child.memory_info().rss)[-2:]:
+        worker.kill()
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert "seed0  Going on after epoch" in output
+    assert output.count("Test accuracy") == 2
+    first, second = (load_run(tmp_path / f"baseline_seed{seed}.npz") for seed in (0, 1))
+    assert_same(first, whole)
+    assert (second.probabilities != first.probabilities).any()
+
+
+def test_a_run_that_fails_on_a_worker_says_why_and_does_not_stop_the_others(tmp_path):
+    (tmp_path / "baseline_seed0.npz").write_bytes(b"mine")
+    code, output, _ = finish(tmp_path, "--seeds=0-1", "--workers=2", "--epochs=1")
+    assert code == 1
+    assert "baseline_seed0.npz is not a complete run" in output
+    assert load_run(tmp_path / "baseline_seed1.npz").settings["seed"] == 1
 
 
 def test_a_full_disk_is_one_line_and_damages_nothing(tmp_path):
@@ -112,7 +141,8 @@ def test_something_else_under_the_runs_name_is_not_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--epochs=0", "--batch-size=0", "--train-per-class=-3",
-                                    "--test-per-class=x", "--seed=-1"])
+                                    "--test-per-class=x", "--seeds=-1", "--seeds=3-2",
+                                    "--seeds=0-1000", "--workers=0"])
 def test_impossible_numbers(tmp_path, option):
     code, _, errors = finish(tmp_path, option)
     assert code == 2

@@ -44,7 +44,7 @@ def test_every_package_is_locked_once_with_hashes_and_without_addresses():
 
 def test_every_dependency_says_what_it_is_for():
     text = (COURSE / "pyproject.toml").read_text()
-    for name in [*DIRECT, "uv"]:
+    for name in [*DIRECT, "distributed", "uv"]:
         assert re.search(rf'^    "{name}>=[\d.]+", +# \w+', text, re.MULTILINE), name
 
 
