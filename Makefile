@@ -20,7 +20,7 @@ NEWS := @jupyterlab/apputils-extension:announcements
 # Pages that load nothing from the network.
 OFFLINE := $(foreach url,mathjax_url require_js_url jquery_url mermaid_js_url,--HTMLExporter.$(url)=)
 
-.PHONY: setup check notebooks lab test figures refresh lock clean help
+.PHONY: setup check notebooks site lab test figures refresh lock clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,10 @@ notebooks: setup  ## run the notebooks top to bottom; the pages are in build/
 		$(OFFLINE) $(NAMES:%=build/%.ipynb)
 	@echo "Executed copies and pages: $(NAMES:%=build/%.html)"
 
+site: setup  ## build the course as pages with a search: build/site/index.html
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/site
+	@echo "Open build/site/index.html in a browser. No network is needed."
+
 lab: setup  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab notebooks/01_data_audit.ipynb
 
@@ -62,7 +66,7 @@ refresh: setup  ## for maintainers: notebooks in place, figures and the README's
 
 lock: setup  ## for maintainers: choose versions anew and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra test --extra site --universal --python-version 3.11 --upgrade \
 		--fork-strategy fewest --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
 
 clean:  ## remove the environment, the executed copies and the cache

@@ -16,6 +16,8 @@ LOCK = (COURSE / "requirements.lock").read_text()
 PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]
 DIRECT = [re.match(r"[\w-]+", requirement)[0]
           for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+SITE = [re.match(r"[\w-]+", requirement)[0]
+        for requirement in PROJECT["optional-dependencies"]["site"]]
 
 
 def test_environment_yml_takes_every_version_from_the_lock():
@@ -26,14 +28,14 @@ def test_environment_yml_takes_every_version_from_the_lock():
 
 
 def test_pyproject_pins_nothing():
-    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]:
+    for requirement in sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"]):
         assert "==" not in requirement and "~=" not in requirement
 
 
 def test_every_package_is_locked_once_with_hashes_and_without_addresses():
     entries = re.findall(r"^([\w.-]+)==\S+", LOCK, re.MULTILINE)
     assert len(entries) == len(set(entries)) > 100
-    assert set(DIRECT) <= set(entries)
+    assert {*DIRECT, *SITE} <= set(entries)
     blocks = re.split(r"^(?=[\w.-]+==)", LOCK, flags=re.MULTILINE)[1:]
     assert all("--hash=sha256:" in block for block in blocks)
     assert "://" not in LOCK
@@ -42,7 +44,7 @@ def test_every_package_is_locked_once_with_hashes_and_without_addresses():
 
 def test_every_dependency_says_what_it_is_for():
     text = (COURSE / "pyproject.toml").read_text()
-    for name in DIRECT:
+    for name in DIRECT + SITE:
         assert re.search(rf'^    "{name}>=[\d.]+", +# \w+', text, re.MULTILINE), name
 
 
