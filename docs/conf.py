@@ -16,7 +16,7 @@ myst_heading_anchors = 2  # a link may lead to a section
 
 html_theme = "furo"
 html_static_path = html_css_files = ["site.css"]
-html_copy_source = False
+html_copy_source = html_show_copyright = False
 html_show_search_summary = False  # it would need a web server
 
 PARTS = {
