@@ -1,5 +1,6 @@
 """Versions stand in one place, and the check tells the truth."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -10,8 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fer_helpers import check, install
+from fer_helpers import check
 from fer_helpers.course import COURSE
+
+SPEC = importlib.util.spec_from_file_location("install", COURSE / "install.py")
+install = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(install)
 
 LOCK = (COURSE / "requirements.lock").read_text()
 PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]
