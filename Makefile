@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # JupyterLab would otherwise ask the network for news and newer versions.
 NEWS := @jupyterlab/apputils-extension:announcements
 
-.PHONY: setup check notebooks lab test bench figures refresh lock clean help
+.PHONY: setup check notebooks site lab test bench figures refresh lock clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -34,7 +34,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python of 3.11 to 3.13 found. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) is not a Python of 3.11 to 3.13. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m fer_helpers.install $(INSTALLER)
+	$(BIN)/python install.py $(INSTALLER)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/jupyter labextension disable --level=sys_prefix $(NEWS) >/dev/null 2>&1
 	@touch $@
@@ -44,6 +44,10 @@ check: setup  ## say what is ready and what is missing
 
 notebooks: setup  ## run the notebooks top to bottom, two at a time; the pages are in build/
 	$(BIN)/python notebooks/run.py --jobs $(JOBS) $(NAMES)
+
+site: setup  ## build the course as pages with a search: build/site/index.html
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/site
+	@echo "Open build/site/index.html in a browser. No network is needed."
 
 lab: setup  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab notebooks/01_data_audit.ipynb

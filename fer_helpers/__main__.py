@@ -115,7 +115,7 @@ def main() -> int:
     one = commands.add_parser("train", help="make one full run; stopped at any moment, it goes on "
                                             "when called again", **form)
     one.set_defaults(run=train)
-    one.add_argument("--data", type=lambda text: Path(text).absolute(), 
+    one.add_argument("--data", type=lambda text: Path(text).absolute(),
                      help="folder, zip or CSV; otherwise as in notebooks")
     one.add_argument("--train-per-class", type=count, help="of each class; otherwise 2999")
     one.add_argument("--test-per-class", type=count, help="of each class; otherwise 599")

@@ -4,6 +4,7 @@ import inspect
 import re
 import textwrap
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 from pygments import highlight
@@ -47,3 +48,31 @@ def show_source(*functions) -> HTML:
     # <code> keeps the font fixed-width, and inline colours survive where style sheets do not.
     formatter = HtmlFormatter(wrapcode=True, noclasses=True, nobackground=True)
     return HTML(highlight("\n\n\n".join(short), PythonLexer(), formatter))
+
+
+def check(answer, right, hint: str, wrong: dict | None = None) -> None:
+    """Say whether the answer to an exercise is right, or not yet, and why.
+
+    Answers are numbers, texts, or lists of them. Whole numbers must be exact, others to one in
+    a hundred. ``wrong`` has known mistakes: what to say about each, and the answer it leads to.
+    """
+    mistakes = [why for why, known in (wrong or {}).items() if _same(answer, known)]
+    if answer is None:
+        print(f"Not yet: write your answer in place of None. Hint: {hint}")
+    elif _same(answer, right):
+        print("Right.")
+    else:
+        print(f"Not yet. {mistakes[0] if mistakes else f'Hint: {hint}'}")
+
+
+def _same(answer, expected) -> bool:
+    expected = np.asarray(expected)
+    try:
+        if expected.dtype.kind not in "iuf":  # text
+            answer, expected = ([str(part).strip().lower() for part in np.ravel(texts)]
+                                for texts in (answer, expected))
+            return answer == expected
+        answer, rough = np.asarray(answer, float), 0.01 * (expected.dtype.kind == "f")
+        return answer.shape == expected.shape and np.allclose(answer, expected, rough, 1e-9)
+    except Exception:  # an answer can be anything
+        return False

@@ -1,0 +1,36 @@
+"""Settings of the site that `make site` builds from the folder above (Sphinx, myst-nb, Furo)."""
+
+from pathlib import Path
+
+project = "Facial emotions"
+html_title = "Facial emotions: a reproduction"
+
+# The folder above is the source, so a link that works on a forge works in the site, too.
+root_doc = "README"
+include_patterns = ["README.md", "data/README.md", "docs/*.md", "notebooks/*.ipynb"]
+exclude_patterns = [".*", "build", "runs", "data/f*"]  # no need to search these folders
+
+extensions = ["myst_nb"]
+nb_execution_mode = "off"  # the notebooks are shown as they are committed
+myst_heading_anchors = 2  # a link may lead to a section
+
+html_theme = "furo"
+html_static_path = html_css_files = ["site.css"]
+html_copy_source = html_show_copyright = False
+html_show_search_summary = False  # it would need a web server
+
+PARTS = {
+    "Part I, the report": ["notebooks/0[1-5]*"],
+    "Part II, beyond the report": ["notebooks/[01][06-9]*"],
+    "Beside the notebooks": ["docs/glossary", "docs/teacher", "docs/model_cards", "data/README"],
+}
+
+
+def setup(app):
+    """Give the README the contents of the site, and the site an index.html."""
+    contents = "".join(f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {part}\n"
+                       + "\n".join(pages) + "\n```\n" for part, pages in PARTS.items())
+    app.connect("source-read", lambda app, name, text: text.append(
+        text.pop() + contents * (name == root_doc)))
+    app.connect("build-finished", lambda app, error: Path(app.outdir, "index.html").write_text(
+        '<meta http-equiv="refresh" content="0; url=README.html">'))

@@ -1,0 +1,135 @@
+"""The site of `make site`: every link leads somewhere, and nothing is loaded from the network."""
+
+import itertools
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from fer_helpers.course import COURSE
+
+NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
+OUTSIDE = re.compile(r"(?:[a-z]+:)?//", re.IGNORECASE)
+
+
+class Page(HTMLParser):
+    """What a page loads, where it links to, and the places in it that a link may name."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.loads, self.links, self.places, self.loose = path, [], [], {""}, []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.places.add(attributes.get("id", ""))
+        targets = [attributes[name] for name in ("src", "srcset", "href", "data", "action")
+                   if attributes.get(name)]
+        (self.links if tag == "a" else self.loads).extend(targets)
+        self.loose += loaded_by_style(attributes.get("style") or "")
+
+    def handle_data(self, text):
+        if self.get_starttag_text() and self.get_starttag_text().startswith("<style"):
+            self.loose += loaded_by_style(text)
+
+
+def loaded_by_style(text):
+    """Find what a style sheet loads from another place than its own folder."""
+    found = re.findall(r"""(?:url\(|@import)\s*["']?([^"')\s;]+)""", text)
+    return [address for address in found if OUTSIDE.match(address)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Build the site as `make site` does; a warning, such as a broken link, is an error."""
+    folder = tmp_path_factory.mktemp("site") / "site"
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs",
+         "-d", folder.parent / "doctrees", ".", folder], cwd=COURSE, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path.resolve(): Page(path) for path in site.rglob("*.html")}
+
+
+def inner(page, address):
+    """Return the file and the place in it that an address of this site means; None if outside."""
+    if OUTSIDE.match(address) or address.startswith(("mailto:", "data:", "javascript:")):
+        return None
+    parts = urlsplit(address)
+    path = page.path.parent / unquote(parts.path) if parts.path else page.path
+    return path.resolve(), unquote(parts.fragment)
+
+
+def broken(page, pages):
+    """Find the addresses in a page that lead nowhere."""
+    found = []
+    for address in page.links + page.loads:
+        if (target := inner(page, address)) is None:
+            continue
+        path, place = target
+        if not path.is_file() or (path in pages and place not in pages[path].places):
+            found.append(address)
+    return found
+
+
+def from_outside(page):
+    """Find what a page loads from the network when it is opened."""
+    return [address for address in page.loads if OUTSIDE.match(address)] + page.loose
+
+
+def test_all_pages_are_there(site, pages):
+    names = {path.relative_to(site.resolve()).as_posix() for path in pages}
+    assert {"index.html", "README.html", "search.html", "docs/glossary.html", "docs/teacher.html",
+            "docs/model_cards.html", "data/README.html"} <= names
+    assert {f"notebooks/{name}.html" for name in NOTEBOOKS} <= names
+    assert "README.html" in (site / "index.html").read_text()
+
+
+def test_every_link_inside_leads_somewhere(pages):
+    found = {page.path.name: broken(page, pages) for page in pages.values()}
+    assert not {name: wrong for name, wrong in found.items() if wrong}
+
+
+def test_notebooks_link_to_pages_and_not_to_files_of_jupyter(pages):
+    inside = [address for page in pages.values() for address in page.links if inner(page, address)]
+    assert not [address for address in inside if urlsplit(address).path.endswith((".ipynb", ".md"))]
+    audit = next(page for path, page in pages.items() if path.stem == "01_data_audit")
+    assert "06_copies.html" in audit.links
+
+
+def test_pages_load_nothing_from_the_network(site, pages):
+    found = {page.path.name: from_outside(page) for page in pages.values()}
+    assert not {name: loaded for name, loaded in found.items() if loaded}
+    for path in site.rglob("*.css"):
+        assert loaded_by_style(path.read_text(encoding="utf-8")) == [], path.name
+    for path in site.rglob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"""(?:import|importScripts|\.src\s*=)\s*\(?["'](?:https?:)?//""",
+                             text), path.name
+
+
+def test_outputs_come_along_and_the_order_is_that_of_the_course(pages):
+    """The pages hold the committed figures; "next" leads through all notebooks."""
+    by_name = {path.stem: page for path, page in pages.items() if path.parent.name == "notebooks"}
+    assert any(address.startswith("../_images/") for address in by_name[NOTEBOOKS[0]].loads)
+    for one, following in itertools.pairwise(NOTEBOOKS):
+        assert f"{following}.html" in by_name[one].links
+
+
+def test_what_is_wrong_is_found(tmp_path):
+    """The checks above can fail."""
+    path = tmp_path / "bad.html"
+    path.write_text("""<style>@import "https://x/a.css"; a {background: url(b.png)}</style>
+        <script src="//x/c.js"></script> <a href="gone.html">1</a> <a href="#nowhere">2</a>
+        <p id="here" style="background: url('http://x/d.png')"></p> <img src="gone.png">
+        <a href="#here">3</a> <a href="https://doi.org/10.1">4</a>""")
+    page = Page(path)
+    assert from_outside(page) == ["//x/c.js", "https://x/a.css", "http://x/d.png"]
+    assert broken(page, {path.resolve(): page}) == ["gone.html", "#nowhere", "gone.png"]
