@@ -1,6 +1,7 @@
 """Import Keras without the start-up messages of TensorFlow's C++ code, and with oneDNN on."""
 
 import contextlib
+import logging
 import os
 import sys
 
@@ -28,6 +29,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with _silent_stderr():
     import keras
+# TensorFlow warns of functions compiled twice. Ours are, on purpose: the last batch is a smaller one.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 ONEDNN = keras.backend.backend() == "tensorflow" and os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
 
