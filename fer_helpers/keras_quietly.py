@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with _silent_stderr():
     import keras
-# TensorFlow warns of functions compiled twice. Ours are, on purpose: the last batch is a smaller one.
+# TensorFlow warns of functions compiled twice. Ours are, on purpose: a last batch is smaller.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 ONEDNN = keras.backend.backend() == "tensorflow" and os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"

@@ -106,13 +106,42 @@ def test_same_seed_same_numbers_other_seed_other_numbers(fixture_sets):
     assert not np.array_equal(one.probabilities, other.probabilities)
 
 
-def test_every_epoch_takes_the_full_batches_only(fixture_sets, monkeypatch):
-    seen = []
-    fit = keras.Sequential.fit
-    monkeypatch.setattr(keras.Sequential, "fit", lambda self, images, labels, **options: (
-        seen.append((len(images), options["batch_size"])) or fit(self, images, labels, **options)))
+@pytest.fixture
+def steps(monkeypatch):
+    """What every training step gets: images, labels, and all variables before it."""
+    seen, step = [], keras.Sequential.train_on_batch
+
+    def spy(self, images, labels, **options):
+        seen.append((images, labels, [v.numpy() for v in self.variables]))
+        return step(self, images, labels, **options)
+
+    monkeypatch.setattr(keras.Sequential, "train_on_batch", spy)
+    return seen
+
+
+def test_every_epoch_takes_the_full_batches_only(fixture_sets, steps):
     train_tiny(fixture_sets, Settings(epochs=2, batch_size=64))
-    assert seen == [(128, 64)] * 2, "180 // 64 = 2 steps of 64"
+    assert [len(images) for images, *_ in steps] == [64, 64] * 2, "180 // 64 = 2 steps of 64"
+
+
+def test_the_numbers_are_those_of_fit_and_evaluate(fixture_sets):
+    """The same network, order and random states through Keras's own loop."""
+    settings = Settings(epochs=1, batch_size=50)  # 72 test images: the last batch is smaller
+    run = train_tiny(fixture_sets, settings)
+    training.fresh_start(settings.seed)
+    model = training._compiled(tiny_network(), settings, "sparse_categorical_crossentropy")
+    training._reseed(model, settings.seed, 0)
+    order = np.random.default_rng([settings.seed, 0]).permutation(180)[:150]
+    train_set, test_set, _ = fixture_sets
+    fitted = model.fit(train_set.images[order], train_set.labels[order], shuffle=False,
+                       batch_size=50, verbose=0)
+    tested = model.evaluate(test_set.images, test_set.labels, batch_size=50, verbose=0,
+                            return_dict=True)
+    expected = {name: values[0] for name, values in fitted.history.items()}
+    expected |= {f"val_{name}": value for name, value in tested.items()}
+    assert run.history.iloc[0][list(expected)].to_dict() == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_array_equal(run.probabilities,
+                                  model.predict(test_set.images, batch_size=50, verbose=0))
 
 
 def test_early_stopping_keeps_the_best_epoch(misleading_sets):
@@ -218,25 +247,19 @@ def test_shares_of_one_give_the_numbers_of_labels(fixture_sets):
     assert shares.settings == labels.settings | {"targets": "the crowd's shares"}
 
 
-def test_only_the_targets_differ(fixture_sets, crowd_sets, monkeypatch):
-    seen = []
-    fit = keras.Sequential.fit
-
-    def spy(self, images, labels, **options):
-        seen.append((images, labels, [v.numpy() for v in self.variables]))
-        return fit(self, images, labels, **options)
-
-    monkeypatch.setattr(keras.Sequential, "fit", spy)
+def test_only_the_targets_differ(fixture_sets, crowd_sets, steps):
     for sets in (fixture_sets, crowd_sets):
         train_tiny(sets, Settings(epochs=2, seed=5))
-    first, again, shares, shares_again = seen
-    for one, other in ((first, shares), (again, shares_again)):
+    by_label, by_shares = steps[:4], steps[4:]
+    assert len(by_shares) == 4
+    for one, other in zip(by_label, by_shares, strict=True):
         np.testing.assert_array_equal(one[0], other[0], "images in their order")
-    for one, other in zip(first[2], shares[2], strict=True):
+    for one, other in zip(by_label[0][2], by_shares[0][2], strict=True):
         np.testing.assert_array_equal(one, other, "first weights, and the states that draw")
     by_id = dict(zip(crowd_sets.train.ids, crowd_sets.train.labels, strict=True))
-    order = np.random.default_rng([5, 0]).permutation(180)[:128]
-    np.testing.assert_array_equal(shares[1], [by_id[i] for i in crowd_sets.train.ids[order]])
+    order = np.random.default_rng([5, 0]).permutation(180)[:64]
+    np.testing.assert_array_equal(by_shares[0][1],
+                                  [by_id[i] for i in crowd_sets.train.ids[order]])
 
 
 def test_a_network_that_learns_from_shares_gives_shares(fixture_sets):
