@@ -34,16 +34,16 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python of 3.11 to 3.13 found. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) is not a Python of 3.11 to 3.13. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python install.py $(INSTALLER)
+	$(BIN)/python tools/install.py $(INSTALLER)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/jupyter labextension disable --level=sys_prefix $(NEWS) >/dev/null 2>&1
 	@touch $@
 
 check: setup  ## say what is ready and what is missing
-	$(BIN)/python -m fer_helpers check
+	$(BIN)/python tools/check.py
 
 notebooks: setup  ## run the notebooks top to bottom, two at a time; the pages are in build/
-	$(BIN)/python notebooks/run.py --jobs $(JOBS) $(NAMES)
+	$(BIN)/python tools/run_notebooks.py --jobs $(JOBS) $(NAMES)
 
 site: setup  ## build the course as pages with a search: build/site/index.html
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/site
@@ -60,12 +60,12 @@ bench: setup  ## time every step beside the report's way; the table is in benchm
 	$(BIN)/python benchmarks/bench.py
 
 figures: setup  ## redraw the figures of the runs that come with the course, and of the fixture
-	FER_DATA=$(CURDIR)/data/fixture $(BIN)/python notebooks/run.py --jobs $(JOBS) $(NAMES)
+	FER_DATA=$(CURDIR)/data/fixture $(BIN)/python tools/run_notebooks.py --jobs $(JOBS) $(NAMES)
 
 refresh: setup  ## for maintainers: notebooks in place, figures and the README's tables, on the fixture
 	FER_DATA=$(CURDIR)/data/fixture $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
-	$(BIN)/python data/write_readme.py
+	$(BIN)/python tools/write_readme.py
 
 lock: setup  ## for maintainers: choose versions anew and write requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \

@@ -1,4 +1,4 @@
-"""`python -m fer_helpers`, as a process that can be killed."""
+"""`tools/train.py`, as a process that can be killed."""
 
 import random
 import signal
@@ -11,17 +11,19 @@ import pandas as pd
 import psutil
 import pytest
 
+from fer_helpers.course import COURSE
 from fer_helpers.dataset import FIXTURE
 from fer_helpers.runs import load_run
 
 resource = pytest.importorskip("resource", reason="Windows sends no signals")
+TRAIN = [sys.executable, COURSE / "tools" / "train.py"]
 SMALL = ["--epochs=12", "--batch-size=16", "--train-per-class=30", "--test-per-class=12"]
 
 
 def start(folder, *more):
     return subprocess.Popen(
-        [sys.executable, "-m", "fer_helpers", "train", "baseline", *SMALL, f"--output={folder}",
-         *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*TRAIN, "baseline", *SMALL, f"--output={folder}", *more],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # Started in the background, pytest would hand on that Ctrl-C is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
@@ -105,7 +107,7 @@ def test_a_full_disk_is_one_line_and_damages_nothing(tmp_path):
     """The limit on the size of a file stands for the disk: the write ends half-way."""
     small = (1_000_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     result = subprocess.run(
-        [sys.executable, "-m", "fer_helpers", "train", "baseline", *SMALL, f"--output={tmp_path}"],
+        [*TRAIN, "baseline", *SMALL, f"--output={tmp_path}"],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, small),
         capture_output=True, text=True)
     assert result.returncode == 1
@@ -117,8 +119,8 @@ def test_a_full_disk_is_one_line_and_damages_nothing(tmp_path):
 def test_the_baseline_learns_from_the_crowd_where_there_are_votes(tmp_path, copy):
     def finish(*more):
         return subprocess.run(
-            [sys.executable, "-m", "fer_helpers", "train", "baseline_crowd", *SMALL, "--epochs=1",
-             f"--output={tmp_path}", *more], capture_output=True, text=True)
+            [*TRAIN, "baseline_crowd", *SMALL, "--epochs=1", f"--output={tmp_path}", *more],
+            capture_output=True, text=True)
 
     result = finish()  # FER_DATA is a copy of the fixture
     assert result.returncode == 1

@@ -1,6 +1,5 @@
 """Versions stand in one place, and the check tells the truth."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -8,15 +7,12 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import check
+import install
 import pytest
 import yaml
 
-from fer_helpers import check
 from fer_helpers.course import COURSE
-
-SPEC = importlib.util.spec_from_file_location("install", COURSE / "install.py")
-install = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(install)
 
 LOCK = (COURSE / "requirements.lock").read_text()
 PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]
@@ -100,7 +96,7 @@ def test_pip_installs_what_uv_cannot(monkeypatch, argument, broken, expected, st
 
 
 def test_check_passes_here():
-    result = subprocess.run([sys.executable, "-m", "fer_helpers", "check"], capture_output=True,
+    result = subprocess.run([sys.executable, COURSE / "tools" / "check.py"], capture_output=True,
                             text=True, cwd=COURSE)
     assert result.returncode == 0, result.stdout
     lines = result.stdout.splitlines()

@@ -2,13 +2,14 @@
 
 import gzip
 
+import check
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from fer_helpers import check, identity, notebook
 from fer_helpers import dataset as ds
+from fer_helpers import identity, notebook
 from fer_helpers.course import CourseError
 
 COUNT = 292  # images of the fixture

@@ -1,4 +1,7 @@
-"""The command line: ``python -m fer_helpers check`` or ``train MODEL``."""
+"""Make full runs without a notebook; stopped at any moment, they go on when called again.
+
+    .venv/bin/python tools/train.py baseline --seeds 0-4        # --help lists the options
+"""
 
 import argparse
 import logging
@@ -9,7 +12,6 @@ import sys
 import threading
 from pathlib import Path
 
-from fer_helpers.check import check
 from fer_helpers.course import COURSE, CourseError
 
 
@@ -22,8 +24,6 @@ def train(arguments: argparse.Namespace) -> bool:
         return True
     from dask.distributed import Client, as_completed
 
-    from fer_helpers.__main__ import train_apart as task  # by this name, a worker finds it
-
     options = [f"--{name.replace('_', '-')}={vars(arguments)[name]}" for name in (
         "data", "train_per_class", "test_per_class", "output", "epochs", "batch_size")
         if vars(arguments)[name]]
@@ -33,7 +33,7 @@ def train(arguments: argparse.Namespace) -> bool:
     here = {"n_workers": arguments.workers, "threads_per_worker": 1, "memory_limit": None,
             "dashboard_address": None, "silence_logs": logging.ERROR}
     with Client(arguments.scheduler) if arguments.scheduler else Client(**here) as client:
-        for future in as_completed(client.map(task, commands, pure=False)):
+        for future in as_completed(client.map(train_apart, commands, pure=False)):
             failed += future.status == "error"
             print(future.exception() or future.result(), flush=True)
     return not failed
@@ -45,13 +45,15 @@ def train_apart(command: list[str]) -> str:
     Keras draws the seeds of its layers from Python's random numbers. Dask's threads draw from them
     too: in their process, a run would never be the same again.
     """
-    command = [sys.executable, "-m", "fer_helpers", "train", *command]
-    with subprocess.Popen([*command, "--tied"], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, cwd=COURSE) as process:
+    from fer_helpers.course import COURSE, CourseError  # the worker's, perhaps of another machine
+
+    program = [sys.executable, COURSE / "tools" / "train.py"]
+    with subprocess.Popen([*program, *command, "--tied"], stdin=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, cwd=COURSE) as process:
         errors = process.stderr.read()
     if process.returncode:
-        raise CourseError(f"{' '.join(command[4:])}: {errors.strip()}")
-    return f"Finished: {' '.join(command[4:])}"
+        raise CourseError(f"{' '.join(command)}: {errors.strip()}")
+    return f"Finished: {' '.join(command)}"
 
 
 def train_one(model: str, seed: int, arguments: argparse.Namespace) -> None:
@@ -104,38 +106,33 @@ def stop(*_) -> None:
 
 
 def main() -> int:
-    """Run the chosen command; return the exit status."""
+    """Train what was asked for; return the exit status."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop)  # Ctrl-C
-    form = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
-    parser = argparse.ArgumentParser(prog="python -m fer_helpers", **form)
-    commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("check", help="say what is ready and what is missing", **form)
-    one.set_defaults(run=lambda _: check())
-    one = commands.add_parser("train", help="make one full run; stopped at any moment, it goes on "
-                                            "when called again", **form)
-    one.set_defaults(run=train)
-    one.add_argument("--data", type=lambda text: Path(text).absolute(),
-                     help="folder, zip or CSV; otherwise as in notebooks")
-    one.add_argument("--train-per-class", type=count, help="of each class; otherwise 2999")
-    one.add_argument("--test-per-class", type=count, help="of each class; otherwise 599")
-    one.add_argument("--output", type=lambda text: Path(text).absolute(),
-                     help="folder; otherwise runs/<dataset>")
-    one.add_argument("model", nargs="+",
-                     choices=["baseline", "final", "ablation", "baseline_crowd"])
-    one.add_argument("--seeds", type=seeds, metavar="0-4", default="0",
-                     help="one or several, up to 999: of weights, order of images, augmentation "
-                          "and dropout")
-    one.add_argument("--epochs", type=count, default=20, help="at most")
-    one.add_argument("--batch-size", type=count, default=64, help="images a step")
-    one.add_argument("--workers", type=count, help="processes here that share the runs")
-    one.add_argument("--tied", action="store_true", help=argparse.SUPPRESS)
-    one.add_argument("--scheduler", help="address of a Dask scheduler whose workers share the runs")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--data", type=lambda text: Path(text).absolute(),
+                        help="folder, zip or CSV; otherwise as in notebooks")
+    parser.add_argument("--train-per-class", type=count, help="of each class; otherwise 2999")
+    parser.add_argument("--test-per-class", type=count, help="of each class; otherwise 599")
+    parser.add_argument("--output", type=lambda text: Path(text).absolute(),
+                        help="folder; otherwise runs/<dataset>")
+    parser.add_argument("model", nargs="+",
+                        choices=["baseline", "final", "ablation", "baseline_crowd"])
+    parser.add_argument("--seeds", type=seeds, metavar="0-4", default="0",
+                        help="one or several, up to 999: of weights, order of images, augmentation "
+                             "and dropout")
+    parser.add_argument("--epochs", type=count, default=20, help="at most")
+    parser.add_argument("--batch-size", type=count, default=64, help="images a step")
+    parser.add_argument("--workers", type=count, help="processes here that share the runs")
+    parser.add_argument("--tied", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--scheduler",
+                        help="address of a Dask scheduler whose workers share the runs")
     arguments = parser.parse_args()
-    if getattr(arguments, "data", None):
+    if arguments.data:
         os.environ["FER_DATA"] = str(arguments.data)
     try:
-        return 1 if arguments.run(arguments) is False else 0
+        return 0 if train(arguments) else 1
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1

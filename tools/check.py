@@ -1,10 +1,16 @@
-"""Check that everything the course needs is there; runs before any package is installed."""
+"""Check that everything the course needs is there; runs before any package is installed.
+
+    python tools/check.py        # `make check` does it
+"""
 
 import os
 import re
 import sys
 import tomllib
 from importlib import metadata
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # if nothing is installed yet
 
 from fer_helpers.course import COURSE, course_path
 
@@ -56,3 +62,7 @@ def _figures():
     if existing.is_dir() and os.access(existing, os.W_OK):
         return True, "figures can be saved"
     return False, f"{folder} cannot be written to: change its permissions, or set FER_FIGURES"
+
+
+if __name__ == "__main__":
+    sys.exit(0 if check() else 1)

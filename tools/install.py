@@ -1,6 +1,6 @@
 """Install the packages of requirements.lock into the environment of this Python.
 
-    .venv/bin/python install.py        # `make setup` does it
+    .venv/bin/python tools/install.py        # `make setup` does it
 
 uv does the work, in a fifth of pip's time. Where uv cannot be had or fails, or with the argument
 ``pip``, pip does it. This runs before any package is installed.
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LOCK = Path(__file__).resolve().parent / "requirements.lock"
+LOCK = Path(__file__).resolve().parent.parent / "requirements.lock"
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 # uv does not read pip's settings. These are handed on, so that both look in the same places.
 SETTINGS = {

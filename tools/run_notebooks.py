@@ -1,6 +1,6 @@
 """Run notebooks side by side; leave executed copies and pages in build/.
 
-    python notebooks/run.py NAME ...        # `make notebooks` does it
+    python tools/run_notebooks.py NAME ...        # `make notebooks` does it
 
 One notebook is seldom busy on all processor cores, so two run at a time; `--jobs` says otherwise.
 """
@@ -19,8 +19,8 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-FOLDER = Path(__file__).resolve().parent
-BUILD = FOLDER.parent / "build"
+COURSE = Path(__file__).resolve().parent.parent
+FOLDER, BUILD = COURSE / "notebooks", COURSE / "build"
 # Pages load nothing from the network.
 OFFLINE = dict.fromkeys(["mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"], "")
 # No warning that a kernel talks to this process without encryption: it stays on this machine.

@@ -1,6 +1,6 @@
 """Write the README's tables of results from the files that come with the course.
 
-    python data/write_readme.py        # `make refresh` does it, too
+    python tools/write_readme.py        # `make refresh` does it, too
 
 What stands between two markers, such as `<!-- runs -->` and `<!-- /runs -->`, is replaced.
 """
