@@ -1,5 +1,6 @@
 """Settings of the site that `make site` builds from the folder above (Sphinx, myst-nb, Furo)."""
 
+import json
 from pathlib import Path
 
 project = "Facial emotions"
@@ -27,10 +28,20 @@ PARTS = {
 
 
 def setup(app):
-    """Give the README the contents of the site, and the site an index.html."""
-    contents = "".join(f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {part}\n"
-                       + "\n".join(pages) + "\n```\n" for part, pages in PARTS.items())
-    app.connect("source-read", lambda app, name, text: text.append(
-        text.pop() + contents * (name == root_doc)))
+    """Give the README the contents of the site, pictures their text, the site an index.html."""
+    app.connect("source-read", complete)
     app.connect("build-finished", lambda app, error: Path(app.outdir, "index.html").write_text(
         '<meta http-equiv="refresh" content="0; url=README.html">'))
+
+
+def complete(app, name, text):
+    """Change the source of a page as it is read: ``text`` is a list with one string."""
+    if name == root_doc:
+        text[0] += "".join(f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {part}\n"
+                           + "\n".join(pages) + "\n```\n" for part, pages in PARTS.items())
+    elif name.startswith("notebooks/"):
+        notebook = json.loads(text[0])
+        for cell in notebook["cells"]:
+            if "alt" in cell["metadata"]:  # where nbconvert looks for it; myst-nb looks here
+                cell["metadata"]["mystnb"] = {"image": {"alt": cell["metadata"]["alt"]}}
+        text[0] = json.dumps(notebook)

@@ -63,6 +63,16 @@ def test_holds_no_errors_no_stderr_and_no_paths_of_one_machine(name):
 
 
 @notebook
+def test_every_picture_has_a_text_of_its_own(name):
+    """What it shows, for those who do not see it: ``alt`` in the metadata of its cell."""
+    shown = [cell for cell in code_cells(name)
+             if any("image/png" in output.get("data", {}) for output in cell.outputs)]
+    texts = [cell.metadata.get("alt", "") for cell in shown]
+    assert all(re.fullmatch(r"[A-Z].{39,299}\.", text) for text in texts), texts
+    assert len(set(texts)) == len(texts)
+
+
+@notebook
 def test_shows_output_where_its_source_asks_for_one(name):
     """A cell that ends in an expression, prints or trains must have its output in."""
     silent = (ast.Assign, ast.AugAssign, ast.FunctionDef, ast.Import, ast.ImportFrom, ast.For,

@@ -21,6 +21,7 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.path, self.loads, self.links, self.places, self.loose = path, [], [], {""}, []
+        self.mute = []  # pictures without a text
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
@@ -30,6 +31,8 @@ class Page(HTMLParser):
                    if attributes.get(name)]
         (self.links if tag == "a" else self.loads).extend(targets)
         self.loose += loaded_by_style(attributes.get("style") or "")
+        if tag == "img" and len(attributes.get("alt") or "") < 20:
+            self.mute.append(attributes["src"])
 
     def handle_data(self, text):
         if self.get_starttag_text() and self.get_starttag_text().startswith("<style"):
@@ -123,6 +126,10 @@ def test_outputs_come_along_and_the_order_is_that_of_the_course(pages):
         assert f"{following}.html" in by_name[one].links
 
 
+def test_every_picture_has_a_text(pages):
+    assert not {page.path.name: page.mute for page in pages.values() if page.mute}
+
+
 def test_what_is_wrong_is_found(tmp_path):
     """The checks above can fail."""
     path = tmp_path / "bad.html"
@@ -133,3 +140,4 @@ def test_what_is_wrong_is_found(tmp_path):
     page = Page(path)
     assert from_outside(page) == ["//x/c.js", "https://x/a.css", "http://x/d.png"]
     assert broken(page, {path.resolve(): page}) == ["gone.html", "#nowhere", "gone.png"]
+    assert page.mute == ["gone.png"]
