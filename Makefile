@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # JupyterLab would otherwise ask the network for news and newer versions.
 NEWS := @jupyterlab/apputils-extension:announcements
 
-.PHONY: setup check notebooks site lab test bench figures refresh lock clean help
+.PHONY: setup check notebooks site slides lab test bench figures refresh lock clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ notebooks: setup  ## run the notebooks top to bottom, two at a time; the pages a
 site: setup  ## build the course as pages with a search: build/site/index.html
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/site
 	@echo "Open build/site/index.html in a browser. No network is needed."
+
+slides: setup  ## make the slides of Part I, one hour, offline: build/slides/index.html
+	$(BIN)/python tools/make_slides.py
 
 lab: setup  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab notebooks/01_data_audit.ipynb

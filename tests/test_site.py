@@ -1,4 +1,4 @@
-"""The site of `make site`: every link leads somewhere, and nothing is loaded from the network."""
+"""The site and the slides: links lead somewhere, and nothing is loaded from the network."""
 
 import itertools
 import re
@@ -7,6 +7,8 @@ import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
+import make_slides
+import nbformat
 import pytest
 
 from fer_helpers.course import COURSE
@@ -141,3 +143,47 @@ def test_what_is_wrong_is_found(tmp_path):
     assert from_outside(page) == ["//x/c.js", "https://x/a.css", "http://x/d.png"]
     assert broken(page, {path.resolve(): page}) == ["gone.html", "#nowhere", "gone.png"]
     assert page.mute == ["gone.png"]
+
+
+# Slides
+
+
+@pytest.fixture(scope="module")
+def talk():
+    """The metadata of all slides, in their order, each with whether its cell shows a picture."""
+    cells = [cell for path in make_slides.NOTEBOOKS
+             for cell in make_slides.slides(nbformat.read(path, as_version=4))]
+    return [(cell.metadata["slide"], any("image/png" in output.get("data", {})
+                                         for output in cell.get("outputs", []))) for cell in cells]
+
+
+def test_the_talk_takes_an_hour_and_every_slide_has_its_notes(talk):
+    assert sum(slide["minutes"] for slide, _ in talk) == 60
+    assert all(0.5 <= slide["minutes"] <= 5 and len(slide["notes"]) > 40 for slide, _ in talk)
+    opening = [slide["title"] for slide, _ in talk if slide.get("opens")]
+    assert len(opening) == len(make_slides.NOTEBOOKS)
+
+
+def test_no_words_run_off_a_slide(talk):
+    """At 1280 x 720 a line holds about 85 letters; below a picture there is room for two."""
+    for slide, picture in talk:
+        assert len(slide["title"]) <= 45
+        if picture:
+            assert len(slide["ask"]) <= 85, slide
+            assert len(slide.get("then", "")) <= 140, slide
+
+
+def test_the_slides_need_no_network(tmp_path, monkeypatch, talk):
+    monkeypatch.setattr(make_slides, "BUILD", tmp_path)
+    assert make_slides.main() == 0
+    page = Page(tmp_path / "index.html")
+    assert from_outside(page) == []
+    assert not broken(page, {}), "what it loads lies beside it"
+    assert page.mute == []
+    text = page.path.read_text(encoding="utf-8")
+    assert text.count('<aside class="notes">') == len(talk)
+    clocks = re.findall(r"From (\d\d):(\d\d), for", text)
+    assert clocks[0] == ("00", "00")
+    assert clocks == sorted(clocks) and int(clocks[-1][0]) >= 55
+    for slide, _ in talk:
+        assert slide["title"].replace("*", "").split("?")[0][-12:] in re.sub("<[^>]*>", "", text)
