@@ -54,11 +54,11 @@ def deck(notebooks: list) -> nbformat.NotebookNode:
         level = "#" if said.get("opens") else "##"
         head = f"{level} {said['title']}\n\n{said.get('ask', '')}"
         cells += [markdown(head, "slide"), shown(cell, source=said.get("words", False))]
-        if "then" in said:
-            cells.append(markdown(said["then"], "fragment"))
         start = f"{int(clock):02}:{round(clock % 1 * 60):02}"
         cells.append(markdown(f"**From {start}, for {said['minutes']:g} min.** {said['notes']}",
-                              "notes"))
+                              "notes"))  # before the fragment: inside, it would come with it
+        if "then" in said:
+            cells.append(markdown(said["then"], "fragment"))
         clock += said["minutes"]
     for number, cell in enumerate(cells):  # each notebook counts its cells from one
         cell["id"] = f"part-{number}"
