@@ -24,11 +24,8 @@ def similar_pairs(dataset: Dataset) -> pd.DataFrame:
     spread over the dataset. What all faces have in common then counts little, and what is
     particular to one picture counts much. Blank images have no description.
 
-    Returns
-    -------
-    DataFrame
-        One row a pair whose cosine is at least ``LISTED``: ``first`` and ``second`` (positions in
-        the index, first < second), ``similarity`` (the cosine, -1 to 1) and ``mirrored`` (bool).
+    Returns one row a pair whose cosine is at least ``LISTED``: ``first`` and ``second`` (positions
+    in the index, first < second), ``similarity`` (the cosine, -1 to 1) and ``mirrored`` (bool).
     """
     return pd.DataFrame(dataset.cached("pairs", lambda: _pairs(dataset.pixels)))
 
@@ -75,14 +72,10 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def mark_copies(dataset: Dataset) -> pd.DataFrame:
     """Return the index of a dataset with two more columns.
 
-    Returns
-    -------
-    DataFrame
-        As from :func:`fer_helpers.dataset.index_images`, with ``group`` (int: images with the same
-        number are exact or near copies of each other, directly or over others) and
-        ``copy_in_train`` (see :func:`copies_in_train`). For the original FER-2013 the groups are
-        those that come with the course, found in Kaggle's files: so they are the same in both of
-        its forms.
+    They are ``group`` (int: images with the same number are exact or near copies of each other,
+    directly or over others) and ``copy_in_train`` (see :func:`copies_in_train`). For the original
+    FER-2013 the groups are those that come with the course, found in Kaggle's files: so they are
+    the same in both of its forms.
     """
     index = index_images(dataset)
     if not dataset.is_fixture and dataset.identity.kind == "original":
@@ -112,10 +105,7 @@ def find_groups(index: pd.DataFrame, pairs: pd.DataFrame, similar: float = SIMIL
 def copies_in_train(frame: pd.DataFrame) -> pd.Series:
     """Say of each image outside *train* whether a copy of it is among the frame's training images.
 
-    Returns
-    -------
-    Series of text
-        ``exact`` (same pixels), ``near`` (same group), or nothing; nothing for *train* itself.
+    Returns texts: ``exact`` (same pixels), ``near`` (same group), or nothing, as for all of *train*.
     """
     train = frame["split"] == "train"
     exact = frame["digest"].isin(frame.loc[train, "digest"])
@@ -125,18 +115,10 @@ def copies_in_train(frame: pd.DataFrame) -> pd.Series:
 
 
 def copy_groups(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """List the pictures that are there more than once.
+    """List the pictures that are there more than once, by ``digest`` or, near ones too, ``group``.
 
-    Parameters
-    ----------
-    by
-        ``digest`` for exact copies, ``group`` for near ones too.
-
-    Returns
-    -------
-    DataFrame
-        One row a picture, with ``images`` (how many), ``across`` (whether it is in more than one
-        split) and ``labels`` (how many different emotions it has).
+    Returns one row a picture, with ``images`` (how many), ``across`` (whether it is in more than
+    one split) and ``labels`` (how many different emotions it has).
     """
     groups = frame.groupby(by)
     table = pd.DataFrame({
@@ -167,22 +149,11 @@ def count_copies(index: pd.DataFrame) -> pd.DataFrame:
 def known_copies(ids: np.ndarray) -> pd.DataFrame:
     """Say which test images of a shipped FER-2013 run are copies; no dataset is needed.
 
-    Parameters
-    ----------
-    ids
-        str [n], paths of test images of the balanced set of seed 0: ``ids`` of a run.
-
-    Returns
-    -------
-    DataFrame
-        One row an image, in the same order: ``group`` (equal for copies of each other),
-        ``copy_in_train`` (``exact``, ``near`` or nothing), and ``copy_left_out``, the same for
-        copies among the training images that were not drawn, which a network has never seen.
-
-    Raises
-    ------
-    CourseError
-        If one of the images is not in that set.
+    ``ids`` is str [n], paths of test images of the balanced set of seed 0: ``ids`` of a run.
+    Returns one row an image, in the same order: ``group`` (equal for copies of each other),
+    ``copy_in_train`` (``exact``, ``near`` or nothing), and ``copy_left_out``, the same for copies
+    among the training images that were not drawn, which a network has never seen. Raises
+    CourseError if one of the images is not in that set.
     """
     rows = _known_test().reindex(ids)
     if rows["group"].isna().any():

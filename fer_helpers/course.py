@@ -31,10 +31,7 @@ class CourseError(ValueError):
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, whenever the program is stopped.
 
-    Raises
-    ------
-    CourseError
-        If the folder cannot be written to or the disk is full.
+    Raises CourseError if the folder cannot be written to or the disk is full.
     """
     path = Path(path)
     # A name for each process, so that two can write the same file: the last one stays.

@@ -70,20 +70,10 @@ def bootstrap(values: np.ndarray, groups: np.ndarray, statistic: Callable = lamb
     Copies of a picture are not independent, so whole groups are drawn, with replacement, and not
     single images. As many groups are drawn as there are; the number of images then varies.
 
-    Parameters
-    ----------
-    values
-        Numbers of each image, [n] or [n, k].
-    groups
-        [n], images with equal values are copies of each other.
-    statistic
-        Takes the means of ``values`` over the images drawn, [..., k], and returns [..., m] numbers.
-        Left out, these means are the statistics.
-
-    Returns
-    -------
-    DataFrame
-        m rows: ``value``, and the ends of its interval, ``low`` and ``high``.
+    ``values`` are numbers of each image, [n] or [n, k]; in ``groups``, [n], copies of each other
+    have equal values. ``statistic`` takes the means of ``values`` over the images drawn, [..., k],
+    and returns [..., m] numbers; left out, these means are the statistics. Returns m rows:
+    ``value``, and the ends of its interval, ``low`` and ``high``.
     """
     values = np.asarray(values, dtype=float).reshape(len(groups), -1)
     _, position = np.unique(groups, return_inverse=True)

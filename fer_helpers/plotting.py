@@ -34,12 +34,8 @@ def save_figure(figure: Figure, name: str, dataset: str) -> str:
 
     ``FER_FIGURES`` names another folder than ``figures``; a relative one counts from the course's
     folder. A figure with images of another dataset than the fixture gets ``_faces`` at the end of
-    its name: git ignores such files. Returns the path below the folder.
-
-    Raises
-    ------
-    CourseError
-        If the folder cannot be written to.
+    its name: git ignores such files. Returns the path below the folder. Raises CourseError if it
+    cannot be written to.
     """
     figure.text(0.995, 0.0, f"dataset: {dataset}", ha="right", va="top", fontsize=8, color="0.4")
     if faces := dataset != "fixture" and shows_images(figure):
@@ -94,12 +90,7 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
                     colours: list[str] | None = None) -> Figure:
     """Draw grey images [n, 48, 48, 1] with values from 0 to 255, a title above each (Figures 2, 3).
 
-    Parameters
-    ----------
-    row_labels
-        A word to the left of each row.
-    colours
-        One colour for each title.
+    ``row_labels`` has a word for the left of each row, ``colours`` a colour for each title.
     """
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(1.35 * columns, 1.55 * rows),
@@ -175,14 +166,9 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
                  behind: tuple[str, pd.DataFrame] | None = None) -> Figure:
     """Draw accuracy and loss over the epochs, train and test (Figures 10, 13 and 16).
 
-    Parameters
-    ----------
-    history
-        A run's history: index epoch, columns ``accuracy``, ``loss`` and the same with ``val_``.
-    kept_epoch
-        The epoch whose weights were kept, marked by a dotted line.
-    behind
-        Name and history of another run, drawn behind this one, dashed.
+    ``history`` is a run's: index epoch, columns ``accuracy``, ``loss`` and the same with ``val_``.
+    A dotted line marks ``kept_epoch``, whose weights were kept. ``behind`` is name and history of
+    another run, drawn behind this one, dashed.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title, fontweight="bold")
@@ -226,12 +212,8 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *,
                    mark: float | None = None) -> Figure:
     """Draw values with their intervals: a line for each row of the tables, a colour for each table.
 
-    Parameters
-    ----------
-    tables
-        Columns ``value``, ``low`` and ``high``, as shares of 1; without ends, only a dot is drawn.
-    mark
-        A value to compare with, drawn as a dotted line.
+    The tables' columns are ``value``, ``low`` and ``high``, as shares of 1; without ends, only a
+    dot is drawn. ``mark`` is a value to compare with, drawn as a dotted line.
     """
     rows = pd.concat(tables.values()).index.unique()
     figure, axis = plt.subplots(figsize=(9, 0.8 + 0.5 * len(rows)), layout="constrained")

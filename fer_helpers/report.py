@@ -25,16 +25,8 @@ def printed_log() -> pd.DataFrame:
 def layer_comparison(table: pd.DataFrame, model: str) -> pd.DataFrame:
     """Put a layer table beside the report's (Figure 9 for ``baseline``, 12 for ``final``).
 
-    Parameters
-    ----------
-    table
-        From :func:`fer_helpers.models.layer_table`.
-
-    Returns
-    -------
-    DataFrame
-        ``table`` with the columns ``printed_output`` and ``printed_parameters`` (text) and
-        ``output_agrees`` and ``parameters_agree`` (bool).
+    Returns ``table``, from :func:`fer_helpers.models.layer_table`, with four more columns, the
+    texts ``printed_output`` and ``printed_parameters``, ``output_agrees`` and ``parameters_agree``.
     """
     rows = printed()["layers"][model]["rows"]
     types, outputs, parameters = zip(*rows, strict=True)

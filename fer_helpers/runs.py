@@ -48,13 +48,7 @@ class Run:
 
 
 def save_run(run: Run, path: Path) -> None:
-    """Save a run as one ``.npz`` file, whole or not at all.
-
-    Raises
-    ------
-    CourseError
-        If the file cannot be written.
-    """
+    """Save a run as one ``.npz`` file, whole or not at all; CourseError if it cannot be written."""
     text = {
         "settings": json.dumps(run.settings),
         "about": json.dumps(run.about),
@@ -71,10 +65,7 @@ def save_run(run: Run, path: Path) -> None:
 def load_run(path: Path) -> Run:
     """Load a run that :func:`save_run` saved. Nothing in the file is executed.
 
-    Raises
-    ------
-    CourseError
-        If the file is missing, damaged, or not a run.
+    Raises CourseError if the file is missing, damaged, or not a run.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -108,19 +99,10 @@ def reference_runs(model: str) -> list[Run]:
 
 
 def closing_table(model: str, run: Run) -> pd.DataFrame:
-    """Put side by side: the report, the run made here, and the course's FER-2013 runs.
+    """Put side by side, as text: the report, the run made here, and the course's FER-2013 runs.
 
-    Parameters
-    ----------
-    model
-        ``baseline``, ``final`` or ``ablation``.
-    run
-        The run made in the notebook.
-
-    Returns
-    -------
-    DataFrame of text
-        Several shipped runs give the mean, and the range over seeds in brackets.
+    ``model`` is ``baseline``, ``final`` or ``ablation``, ``run`` the run made in the notebook.
+    Several shipped runs give the mean, and the range over seeds in brackets.
     """
     said = {
         "dataset": "fer2013", "runs": "1", "test images": f"{6 * printed()['counts']['test']:,}",
@@ -151,17 +133,8 @@ def design_difference(first: list[Run], second: list[Run]) -> pd.Series:
     """Subtract the mean accuracy over the seeds of a second design from that of a first.
 
     The course's one rule for comparing designs: Welch's t interval (1947). One run of a design has
-    no spread, so the ends are then nan: nothing is settled.
-
-    Returns
-    -------
-    Series
-        ``value``, ``low`` and ``high``, -1 to 1.
-
-    Raises
-    ------
-    CourseError
-        If they are not all of the same images.
+    no spread, so the ends are then nan: nothing is settled. Returns ``value``, ``low`` and
+    ``high``, -1 to 1. Raises CourseError if the runs are not all of the same images.
     """
     same_images(first + second)
     one, two = ([run.accuracy for run in runs] for runs in (first, second))
@@ -174,10 +147,7 @@ def design_difference(first: list[Run], second: list[Run]) -> pd.Series:
 def same_images(runs: list[Run]) -> None:
     """Refuse to compare runs on different images, an original and an altered copy for example.
 
-    Raises
-    ------
-    CourseError
-        If they differ in the dataset or in the images drawn from it.
+    Raises CourseError if they differ in the dataset or in the images drawn from it.
     """
     found = {(run.about["dataset"], run.about.get("fingerprint")) for run in runs}
     if len(found) > 1:

@@ -69,30 +69,19 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
     As in the report, the *test* images are the validation data: early stopping looks at them.
     The best weights are restored if ``patience`` is set, whether training stopped early or not.
 
-    Parameters
-    ----------
-    build
-        A function without arguments that returns an untrained network, such as
-        :func:`fer_helpers.models.build_final`. It is called after :func:`fresh_start`.
-    data
-        From :func:`fer_helpers.dataset.load_balanced`. After ``learn_from_crowd`` the network
-        learns from shares instead of labels, and training accuracies count how often it gives the
-        class with the largest share. Tests are by the labels as ever.
-    settings
-        See :class:`Settings`. Each epoch takes ``len(train) // batch_size`` steps.
-    save_to
-        A file for the run, ending in ``.npz``. If it is there already, it is returned. The state
-        after each epoch goes into a checkpoint beside it. If that is there at the start, training
-        goes on from it, and ends with the numbers of an uninterrupted training. The checkpoint is
-        removed once the run is saved.
-    log
-        Takes the line of each epoch.
+    ``build``, such as :func:`fer_helpers.models.build_final`, returns an untrained network; it is
+    called after :func:`fresh_start`. ``data`` is from :func:`fer_helpers.dataset.load_balanced`.
+    After ``learn_from_crowd`` the network learns from shares instead of labels, and training
+    accuracies count how often it gives the class with the largest share; tests are by the labels as
+    ever. Each epoch takes ``len(train) // batch_size`` steps. ``log`` takes the line of each epoch.
 
-    Raises
-    ------
-    CourseError
-        If there is no epoch to train, there are fewer training images than one batch, or the file
-        or its checkpoint belongs to other settings or cannot be read or written.
+    ``save_to`` is a file for the run, ending in ``.npz``. If it is there already, it is returned.
+    The state after each epoch goes into a checkpoint beside it. If that is there at the start,
+    training goes on from it, and ends with the numbers of an uninterrupted training. The
+    checkpoint is removed once the run is saved.
+
+    Raises CourseError if there is no epoch to train, there are fewer training images than one
+    batch, or the file or its checkpoint belongs to other settings or cannot be read or written.
     """
     if settings.epochs < 1:
         raise CourseError(f"{settings.epochs} epochs train nothing. Ask for at least one.")
