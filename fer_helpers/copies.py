@@ -105,7 +105,7 @@ def find_groups(index: pd.DataFrame, pairs: pd.DataFrame, similar: float = SIMIL
 def copies_in_train(frame: pd.DataFrame) -> pd.Series:
     """Say of each image outside *train* whether a copy of it is among the frame's training images.
 
-    Returns texts: ``exact`` (same pixels), ``near`` (same group), or nothing, as for all of *train*.
+    Returns texts: ``exact`` (same pixels), ``near`` (same group), or nothing, as for *train*.
     """
     train = frame["split"] == "train"
     exact = frame["digest"].isin(frame.loc[train, "digest"])
