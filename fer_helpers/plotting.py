@@ -222,8 +222,8 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *,
         if len(table) == len(rows):  # side by side, where the tables share their rows
             height += 0.18 * (i - (len(tables) - 1) / 2)
         ends = np.abs(table[["low", "high"]].to_numpy().T - table["value"].to_numpy())
-        axis.errorbar(table["value"], height, xerr=ends, fmt="o", ms=5, capsize=3, label=name,
-                      color=plt.cm.viridis(i / max(len(tables), 2)))
+        axis.errorbar(table["value"], height, xerr=ends, fmt="osD^v"[i % 5], ms=5, capsize=3,
+                      label=name, color=plt.cm.viridis(0.58 * i / max(len(tables) - 1, 1)))
     if mark is not None:
         axis.axvline(mark, color="0.3", ls=":")
     axis.set_yticks(range(len(rows)), rows)
