@@ -293,7 +293,7 @@ def main() -> None:
         draw_growth(pd.DataFrame(rows), arguments.output / "growth.svg")
         if "FER_DATA" in os.environ:
             dataset = find_dataset()
-            rows += time_dataset(dataset.root, dataset.name, sizes.repeats)
+            rows += time_dataset(dataset.root, dataset.name, 3)
     from fer_helpers.training import _machine
 
     head = (f"# {date.today()}, {_machine()['processor']}, {os.cpu_count()} cores, Python "

@@ -192,8 +192,8 @@ def _one_epoch(model, train_set: Examples, test_set: Examples, settings: Setting
 def _mean_over_batches(step, examples: Examples, order, batch_size: int) -> dict:
     """Call ``step`` with one batch after the other; return the mean of each of its results.
 
-    ``fit`` and ``evaluate`` would do the same. But with TensorFlow they wait at their end, up to a
-    minute, for a thread of tf.data that measures how to be faster.
+    ``fit`` and ``evaluate`` would do the same. But with TensorFlow 2.21 they often wait at their
+    end, for about as long as they ran, until a sleeping thread of tf.data wakes up.
     """
     order = np.arange(len(examples.labels)) if order is None else order
     batches = [order[i:i + batch_size] for i in range(0, len(order), batch_size)]

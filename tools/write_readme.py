@@ -17,7 +17,7 @@ from fer_helpers.identity import images
 from fer_helpers.report import printed
 from fer_helpers.runs import reference_runs
 
-README = COURSE / "README.md"
+README, BENCH = COURSE / "README.md", COURSE / "benchmarks" / "bench.csv"
 MODELS = {"baseline": "baseline, two convolutions", "final": "final model, 1024 filters",
           "ablation": "ablation, 512 filters"}
 
@@ -59,6 +59,22 @@ def table_of_copies() -> pd.DataFrame:
                      keys=["six classes", "balanced subset"]).map("{:,}".format)
 
 
+def table_of_speed() -> pd.DataFrame:
+    """Show what the benchmark measured: the course's seconds, and how many times as long others."""
+    measured = pd.read_csv(BENCH, comment="#")
+    measured = measured[~measured["what"].str.endswith(" images")]  # these are in growth.svg
+    rows = {}
+    for what, part in measured.groupby("what", sort=False):
+        ours, others = part.iloc[0], part.iloc[1:].rename(columns={"times the course's": "times"})
+        rows[what] = {"seconds": f"{ours['wall s']:.3g}", "times as long": "; ".join(
+            f"{row['way']} {row['times']:.2f} ({row['lowest']:.2f} to {row['highest']:.2f})"
+            for _, row in others.iterrows())}
+        for share in ("share of step", "share of peak"):
+            rows[what][share] = "" if np.isnan(ours[share]) else f"{ours[share]:.0%}"
+    head = BENCH.read_text(encoding="utf-8").splitlines()[0].strip("# ")
+    return pd.DataFrame(rows).T.rename_axis(head)
+
+
 def markdown(table: pd.DataFrame) -> str:
     """Write a frame as a table of Markdown; the columns' levels are joined by commas."""
     heads = [", ".join(name) if isinstance(name, tuple) else name for name in table.columns]
@@ -70,7 +86,8 @@ def markdown(table: pd.DataFrame) -> str:
 
 def filled(text: str) -> str:
     """Return the README's text with its tables made anew."""
-    for name, table in {"runs": table_of_runs(), "copies": table_of_copies()}.items():
+    tables = {"runs": table_of_runs(), "copies": table_of_copies(), "speed": table_of_speed()}
+    for name, table in tables.items():
         marks = f"<!-- {name} -->", f"<!-- /{name} -->"
         pattern = f"(?<={marks[0]}).*?(?={marks[1]})"
         text = re.sub(pattern, lambda _, t=table: f"\n\n{markdown(t)}\n\n", text, flags=re.DOTALL)
