@@ -70,7 +70,7 @@ def table_of_speed() -> pd.DataFrame:
             f"{row['way']} {row['times']:.2f} ({row['lowest']:.2f} to {row['highest']:.2f})"
             for _, row in others.iterrows())}
         for share in ("share of step", "share of peak"):
-            rows[what][share] = "" if np.isnan(ours[share]) else f"{ours[share]:.0%}"
+            rows[what][share] = "" if np.isnan(ours[share]) else f"{ours[share]:.1%}"
     head = BENCH.read_text(encoding="utf-8").splitlines()[0].strip("# ")
     return pd.DataFrame(rows).T.rename_axis(head)
 
