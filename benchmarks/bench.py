@@ -33,6 +33,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import NullLocator
 from PIL import Image
 
 from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, SPLITS, write_whole
@@ -268,7 +269,11 @@ def draw_growth(rows: pd.DataFrame, path: Path) -> None:
     rows = rows.dropna(subset="images")
     name = rows["what"].str.partition(",")[0] + ", " + rows["way"]
     medians = rows.pivot_table(index="images", columns=name, values="wall", aggfunc="median")
-    axis = medians.plot(loglog=True, marker="o", figsize=(7, 4), ylabel="seconds")
+    axis = medians.plot(loglog=True, style=["o-", "s--", "D-", "^:", "v-."], figsize=(7, 4),
+                        ylabel="seconds", grid=True)
+    axis.set_xticks(medians.index, [f"{count:,}" for count in medians.index])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.legend(frameon=False, bbox_to_anchor=(1, 0.5), loc="center left")
     axis.figure.savefig(path, bbox_inches="tight")
     plt.close(axis.figure)
