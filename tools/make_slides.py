@@ -34,14 +34,14 @@ def markdown(text: str, kind: str):
     return new_markdown_cell(text, metadata={"slideshow": {"slide_type": kind}})
 
 
-def shown(cell, source: bool):
-    """Return the cell as its slide shows it: words or outputs, but for the names of files."""
+def shown(cell):
+    """Return the cell as its slide shows it: its outputs, but for names of files; no words."""
     cell.metadata["slideshow"] = {"slide_type": "-"}
     if cell.cell_type == "code":
         pictures = any("image/png" in output.get("data", {}) for output in cell.outputs)
         cell.outputs = [output for output in cell.outputs
                         if not (pictures and list(output.get("data", {})) == [TEXT])]
-    elif not source:
+    else:
         cell.source = ""
     return cell
 
@@ -53,7 +53,7 @@ def deck(notebooks: list) -> nbformat.NotebookNode:
         said = cell.metadata["slide"]
         level = "#" if said.get("opens") else "##"
         head = f"{level} {said['title']}\n\n{said.get('ask', '')}"
-        cells += [markdown(head, "slide"), shown(cell, source=said.get("words", False))]
+        cells += [markdown(head, "slide"), shown(cell)]
         start = f"{int(clock):02}:{round(clock % 1 * 60):02}"
         cells.append(markdown(f"**From {start}, for {said['minutes']:g} min.** {said['notes']}",
                               "notes"))  # before the fragment: inside, it would come with it
