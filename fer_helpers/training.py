@@ -109,7 +109,9 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
     dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     label = {"model": network.name, "dropout": dropout, **asdict(settings)}
     label |= {"targets": "the crowd's shares"} if shares else {}
-    about = about | _environment() | {"winograd": winograd.speed_up(network)}
+    about = about | _environment()
+    if faster := winograd.speed_up(network):
+        about["winograd"] = faster  # runs of other networks are what they were before
     history, machines, checkpoint = [], [], None
     if save_to:
         checkpoint = Path(save_to).with_suffix(".checkpoint")

@@ -21,7 +21,6 @@ NOTEBOOKS = sorted((TOOLS.parent / "notebooks").glob("0[1-5]*.ipynb"))
 REVEAL = Path(sphinx_revealjs.__file__).parent / "_static" / "revealjs"
 BUILD = TOOLS.parent / "build" / "slides"
 WIDTH, HEIGHT = 1280, 720
-TEXT = "text/plain"  # of an output that has a picture or a table, or is the name of a file
 
 
 def slides(notebook) -> list:
@@ -40,7 +39,7 @@ def shown(cell):
     if cell.cell_type == "code":
         pictures = any("image/png" in output.get("data", {}) for output in cell.outputs)
         cell.outputs = [output for output in cell.outputs
-                        if not (pictures and list(output.get("data", {})) == [TEXT])]
+                        if not (pictures and list(output.get("data", {})) == ["text/plain"])]
     else:
         cell.source = ""
     return cell
