@@ -90,7 +90,7 @@ class RandomAffine(keras.layers.Layer):
         its value from rotation @ shift @ shear @ zoom @ (x, y) in the input. The four matrices are
         multiplied out below, so that the image is interpolated once and not four times.
         """
-        height, width = images.shape[1], images.shape[2]
+        height, width = (ops.cast(side, "float32") for side in ops.shape(images)[1:3])
         degrees = math.pi / 180.0
         cos, sin = (f(parameters["theta"] * degrees) for f in (ops.cos, ops.sin))
         shear_cos, shear_sin = (f(parameters["shear"] * degrees) for f in (ops.cos, ops.sin))

@@ -43,7 +43,7 @@ class Examples(NamedTuple):
     """Images with what belongs to them, row by row."""
 
     images: np.ndarray  # uint8 [n, 48, 48, 1], 0 is black
-    labels: np.ndarray  # int64 [n], positions in EMOTIONS; or shares, see learn_from_crowd
+    labels: np.ndarray  # int64 [n], positions in EMOTIONS; or shares of them, float32 [n, 6]
     ids: np.ndarray  # str [n], path of the image inside the dataset
 
 
@@ -231,13 +231,14 @@ def _known_entries(root: Path) -> list[sources.Entry]:
             for home, known in homes.items() for name in sorted(known)]
 
 
-def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) -> pd.DataFrame:
+def balance(index: pd.DataFrame, per_class: dict[str, int | None], *,
+            seed: int = 0) -> pd.DataFrame:
     """Draw the same number of images of every class; leave *disgust* out (report, section 2.2).
 
     ``index`` is from :func:`index_images`; ``per_class`` says how many images of each class to
-    keep, by split, as in ``REPORT_SIZES``. The draw depends on the paths and the seed alone: the
-    rows are sorted first, and pandas draws with NumPy's frozen ``RandomState``, so every machine
-    draws the same images.
+    keep, by split, as in ``REPORT_SIZES``; None keeps all. The draw depends on the paths and the
+    seed alone: the rows are sorted first, and pandas draws with NumPy's frozen ``RandomState``, so
+    every machine draws the same images.
 
     Returns the rows kept, with their row labels, so ``index.drop(kept.index)`` is what was
     dropped. Raises CourseError if a class has fewer images than asked for.
@@ -246,13 +247,14 @@ def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) ->
     for split, count in per_class.items():
         for emotion in EMOTIONS:
             images = index[(index["split"] == split) & (index["emotion"] == emotion)]
-            if len(images) < count:
+            wanted = len(images) if count is None else count
+            if len(images) < wanted:
                 raise CourseError(
-                    f"{split}/{emotion} holds {len(images)} images, fewer than the {count} asked "
+                    f"{split}/{emotion} holds {len(images)} images, fewer than the {wanted} asked "
                     f"for. Ask for fewer (per_class in the settings cell, --{split}-per-class on "
                     "the command line), or use the whole dataset."
                 )
-            kept.append(images.sort_values("path").sample(count, random_state=seed))
+            kept.append(images.sort_values("path").sample(wanted, random_state=seed))
     return pd.concat(kept).sort_index()
 
 
@@ -291,9 +293,13 @@ def fingerprint(frame: pd.DataFrame) -> str:
     return hashlib.blake2b(os.fsencode("\n".join(rows)), digest_size=8).hexdigest()
 
 
-def load_balanced(dataset: Dataset, per_class: dict[str, int], *, seed: int = 0) -> Balanced:
-    """Index, balance and load in one step; see :func:`balance` for the parameters and errors."""
-    kept = balance(index_images(dataset), per_class, seed=seed)
+def load_balanced(dataset: Dataset, per_class: dict[str, int], *, seed: int = 0,
+                  index: pd.DataFrame | None = None) -> Balanced:
+    """Index, balance and load in one step; see :func:`balance` for the parameters and errors.
+
+    ``index``, if given, is used in place of the dataset's own: other splits, for example.
+    """
+    kept = balance(index_images(dataset) if index is None else index, per_class, seed=seed)
     train, test = (load_images(dataset, kept[kept["split"] == split]) for split in SPLITS)
     about = {"dataset": dataset.name, "form": dataset.form, "fingerprint": fingerprint(kept)}
     return Balanced(train, test, about)
@@ -318,11 +324,25 @@ def votes_of(dataset: Dataset) -> pd.DataFrame:
 def learn_from_crowd(data: Balanced, votes: pd.DataFrame) -> Balanced:
     """Replace the labels of the training images by the crowd's shares of the six classes.
 
-    Shares are float32 [n, 6]; ``votes`` is from :func:`votes_of`. Other answers than the six do not
-    count; an image without any of the six keeps its label, as a share of 1. Test labels stay.
+    ``votes`` is from :func:`votes_of`. Other answers than the six do not count; an image without
+    any of the six keeps its label, as a share of 1. Test labels stay.
     """
     counts = votes.loc[data.train.ids, list(EMOTIONS)].to_numpy(np.float32)
     nobody = counts.sum(axis=1) == 0
     counts[nobody, data.train.labels[nobody]] = 1
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    return data._replace(train=data.train._replace(labels=shares))
+    return _learn_from(data, counts / counts.sum(axis=1, keepdims=True), "the crowd's shares")
+
+
+def smooth_labels(data: Balanced, amount: float = 0.1) -> Balanced:
+    """Take a share off the labels of the training images and spread it over the six classes.
+
+    Label smoothing (Szegedy et al., 2016): a network then has no reason to be quite sure.
+    """
+    shares = np.eye(len(EMOTIONS), dtype=np.float32)[data.train.labels]
+    shares = (1 - amount) * shares + amount / len(EMOTIONS)
+    return _learn_from(data, shares, f"labels smoothed by {amount:g}")
+
+
+def _learn_from(data: Balanced, shares: np.ndarray, what: str) -> Balanced:
+    return data._replace(train=data.train._replace(labels=shares),
+                         about=data.about | {"targets": what})

@@ -128,7 +128,7 @@ def test_the_baseline_learns_from_the_crowd_where_there_are_votes(tmp_path, copy
     result = finish(f"--data={FIXTURE}")
     assert result.returncode == 0, result.stderr
     run = load_run(tmp_path / "baseline_crowd_seed0.npz")
-    assert (run.settings["model"], run.settings["targets"]) == ("baseline", "the crowd's shares")
+    assert (run.settings["model"], run.about["targets"]) == ("baseline", "the crowd's shares")
 
 
 def test_something_else_under_the_runs_name_is_not_overwritten(tmp_path):

@@ -42,6 +42,17 @@ def test_parameters_by_arithmetic_by_table_and_by_keras(name):
     assert network.count_params() == TOTALS[name]
 
 
+@pytest.mark.parametrize("side", [24, 48])
+def test_the_compact_network_by_arithmetic(side):
+    """Without biases, because batch normalization has one a filter."""
+    network = models.build_compact()
+    pairs = [(1, 16), (16, 32), (32, 32), (32, 96), (96, 96), (96, 256), (256, 256)]
+    by_hand = sum(conv(*pair) - pair[1] + 4 * pair[1] for pair in pairs) + dense(256, 6)
+    assert network.count_params() == by_hand == 940_246
+    images = np.random.default_rng(0).random((2, side, side, 1), dtype="float32")
+    np.testing.assert_allclose(np.asarray(network(images)).sum(axis=1), 1, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", BUILD)
 def test_probabilities_out(name):
     network = BUILD[name]()

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import log_loss
 
 from fer_helpers import dataset as ds
@@ -244,7 +245,7 @@ def test_shares_of_one_give_the_numbers_of_labels(fixture_sets):
     np.testing.assert_allclose(shares.probabilities, labels.probabilities, atol=1e-4)
     np.testing.assert_allclose(numbers(shares), numbers(labels), rtol=1e-3)
     np.testing.assert_array_equal(shares.labels, fixture_sets.test.labels)
-    assert shares.settings == labels.settings | {"targets": "the crowd's shares"}
+    assert shares.settings == labels.settings
 
 
 def test_only_the_targets_differ(fixture_sets, crowd_sets, steps):
@@ -291,6 +292,130 @@ def test_a_stopped_training_on_shares_goes_on_with_the_same_numbers(
     np.testing.assert_array_equal(whole.probabilities, resumed.probabilities)
     with pytest.raises(CourseError, match="other settings"):
         train_tiny(fixture_sets, settings, save_to=save_to)
+
+
+# What the report did not do (notebook 10)
+
+def test_smoothed_labels(fixture_sets):
+    """The loss of a certain network, by arithmetic: 0.9 + 0.1 / 6 on its answer."""
+    smooth = ds.smooth_labels(fixture_sets, 0.1)
+    label = fixture_sets.train.labels
+    np.testing.assert_array_equal(smooth.train.labels.argmax(axis=1), label)
+    np.testing.assert_allclose(np.unique(smooth.train.labels), [0.1 / 6, 0.9 + 0.1 / 6], rtol=1e-6)
+    np.testing.assert_allclose(smooth.train.labels.sum(axis=1), 1, rtol=1e-6)
+    assert smooth.test is fixture_sets.test
+    run = train_tiny(smooth, Settings(epochs=1))
+    assert run.about["targets"] == "labels smoothed by 0.1"
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """The learning rate of every training step."""
+    seen, step = [], keras.Sequential.train_on_batch
+
+    def spy(self, *batch, **options):
+        seen.append(float(self.optimizer.learning_rate))
+        return step(self, *batch, **options)
+
+    monkeypatch.setattr(keras.Sequential, "train_on_batch", spy)
+    return seen
+
+
+def test_one_cycle_goes_up_for_a_quarter_and_down_to_nothing(fixture_sets, rates):
+    train_tiny(fixture_sets, Settings(epochs=4, batch_size=18, learning_rate=0.05, one_cycle=True))
+    up = 10  # of 40 steps
+    np.testing.assert_allclose(rates[:up], np.linspace(0.002, 0.05, up + 1)[:up], rtol=1e-4)
+    down = 0.025 * (1 + np.cos(np.pi * np.arange(30) / 30))
+    np.testing.assert_allclose(rates[up:], down, rtol=1e-4)
+
+
+def test_weight_decay_shrinks_the_weights_beside_the_gradient(fixture_sets):
+    """One step with and without it differs by rate times decay times the first weights."""
+    few = Examples(*(part[:64] for part in fixture_sets.train))
+    before, after = [], []
+    for decay in (0.0, 0.5):
+        training.fresh_start(0)
+        network = tiny_network()
+        before.append(network.get_weights())
+        training.train(lambda network=network: network, fixture_sets._replace(train=few),
+                       Settings(epochs=1, weight_decay=decay, learning_rate=0.01, patience=None),
+                       log=lambda line: None)
+        after.append(network.get_weights())
+    kernels = [i for i, weights in enumerate(before[0]) if weights.ndim > 1]
+    assert len(kernels) == 3
+    for i in kernels:
+        np.testing.assert_allclose(after[0][i] - after[1][i], 0.01 * 0.5 * before[0][i], atol=1e-6)
+
+
+def test_training_images_grow_as_told(fixture_sets, steps):
+    """As Pillow makes them smaller, to one grey value."""
+    settings = Settings(epochs=3, batch_size=180, sizes=(24, 32, 48), patience=None)
+    run = train_small(fixture_sets, settings)
+    assert [images.shape for images, *_ in steps] == [(180, n, n, 1) for n in (24, 32, 48)]
+    order = np.random.default_rng([0, 0]).permutation(180)
+    for image, original in zip(steps[0][0], fixture_sets.train.images[order], strict=True):
+        pillow = Image.fromarray(original[..., 0]).resize((24, 24), Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(image[..., 0], np.asarray(pillow, float), atol=1)
+    np.testing.assert_array_equal(steps[2][0], fixture_sets.train.images[
+        np.random.default_rng([0, 2]).permutation(180)])
+    assert run.accuracy == pytest.approx(run.history["val_accuracy"].iloc[-1])
+
+
+@pytest.mark.parametrize(("epochs", "sides"), [(2, (32, 48)), (3, (24, 32, 48)),
+                                               (5, (24, 32, 32, 48, 48))])
+def test_sizes_share_the_epochs(fixture_sets, steps, epochs, sides):
+    train_small(fixture_sets, Settings(epochs=epochs, batch_size=180, sizes=(24, 32, 48)))
+    assert tuple(images.shape[1] for images, *_ in steps) == sides
+
+
+def test_both_ways_is_the_mean_over_an_image_and_its_mirror(fixture_sets):
+    """A test set of the mirrored images then has the same predictions."""
+    images = fixture_sets.test.images[:, :, ::-1]
+    mirrored = fixture_sets._replace(test=fixture_sets.test._replace(images=images))
+    settings = Settings(epochs=1, both_ways=True)
+    one, other = (train_tiny(sets, settings) for sets in (fixture_sets, mirrored))
+    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+    plain, turned = (train_tiny(sets, Settings(epochs=1)) for sets in (fixture_sets, mirrored))
+    assert np.abs(plain.probabilities - turned.probabilities).max() > 1e-3
+    np.testing.assert_allclose(one.probabilities,
+                               (plain.probabilities + turned.probabilities) / 2, atol=1e-6)
+
+
+def train_small(sets, settings, **more):
+    """Train a network for images of any size."""
+    def build():
+        image = keras.Input((None, None, 1))
+        maps = keras.layers.Conv2D(4, 3, activation="relu")(image)
+        means = keras.layers.GlobalAveragePooling2D()(maps)
+        return keras.Model(image, keras.layers.Dense(6, activation="softmax")(means), name="small")
+
+    return training.train(build, sets, settings, **{"log": lambda line: None} | more)
+
+
+def test_a_stopped_training_goes_on_in_its_cycle_and_size(fixture_sets, tmp_path):
+    settings = Settings(epochs=3, batch_size=60, learning_rate=0.01, one_cycle=True,
+                        weight_decay=0.1, sizes=(24, 32, 48))
+    whole, lines = train_small(fixture_sets, settings), []
+
+    def stop(line):
+        lines.append(line)
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train_small(fixture_sets, settings, save_to=tmp_path / "run.npz", log=stop)
+    resumed = train_small(fixture_sets, settings, save_to=tmp_path / "run.npz")
+    pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
+    np.testing.assert_array_equal(whole.probabilities, resumed.probabilities)
+    again = train_small(fixture_sets, settings, save_to=tmp_path / "run.npz")
+    assert again.settings["sizes"] == [24, 32, 48]
+
+
+def test_what_the_report_did_not_do_is_mentioned_only_where_it_was_done(fixture_sets):
+    """So finished runs of the report's networks are still recognised."""
+    new = {"one_cycle", "weight_decay", "sizes", "both_ways"}
+    assert not new & set(train_tiny(fixture_sets, Settings(epochs=1)).settings)
+    run = train_tiny(fixture_sets, Settings(epochs=1, one_cycle=True, weight_decay=0.1))
+    assert new & set(run.settings) == {"one_cycle", "weight_decay"}
 
 
 def test_no_epochs(fixture_sets):

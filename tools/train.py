@@ -69,11 +69,14 @@ def train_one(model: str, seed: int, arguments: argparse.Namespace) -> None:
     folder = arguments.output or COURSE / "runs" / dataset.name
     save_to = folder / f"{model}_seed{seed}.npz"
     build, differences = training.EXPERIMENTS[model]
-    settings = training.Settings(epochs=arguments.epochs, batch_size=arguments.batch_size,
-                                 seed=seed, **differences)
+    if arguments.epochs:
+        differences = differences | {"epochs": arguments.epochs}
+    settings = training.Settings(batch_size=arguments.batch_size, seed=seed, **differences)
     data = ds.load_balanced(dataset, per_class)
     if model == "baseline_crowd":
         data = ds.learn_from_crowd(data, ds.votes_of(dataset))
+    elif model.startswith("compact"):
+        data = ds.smooth_labels(data)
     name = f"{save_to.stem}  " if arguments.tied else ""
     run = training.train(build, data, settings, save_to=save_to,
                          log=lambda line: print(f"{name}{line}", flush=True))
@@ -118,11 +121,13 @@ def main() -> int:
     parser.add_argument("--output", type=lambda text: Path(text).absolute(),
                         help="folder; otherwise runs/<dataset>")
     parser.add_argument("model", nargs="+",
-                        choices=["baseline", "final", "ablation", "baseline_crowd"])
+                        choices=["baseline", "final", "ablation", "baseline_crowd",
+                                 "compact_6", "compact_12", "compact_48"])
     parser.add_argument("--seeds", type=seeds, metavar="0-4", default="0",
                         help="one or several, up to 999: of weights, order of images, augmentation "
                              "and dropout")
-    parser.add_argument("--epochs", type=count, default=20, help="at most")
+    parser.add_argument("--epochs", type=count,
+                        help="at most; otherwise 20, and what its name says for a compact network")
     parser.add_argument("--batch-size", type=count, default=64, help="images a step")
     parser.add_argument("--workers", type=count, help="processes here that share the runs")
     parser.add_argument("--tied", action="store_true", help=argparse.SUPPRESS)
