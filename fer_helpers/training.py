@@ -212,7 +212,8 @@ def _one_epoch(model, train_set: Examples, test_set: Examples, settings: Setting
     started, cpu_started = time.perf_counter(), time.process_time()
     _reseed(model, settings.seed, epoch)
     if sizes := settings.sizes:
-        part, before = (math.ceil(done * len(sizes) / settings.epochs) for done in (epoch + 1, epoch))
+        before, part = (math.ceil(done * len(sizes) / settings.epochs)
+                        for done in (epoch, epoch + 1))
         train_set = _resized(train_set, sizes[part - 1])
         if part != before:  # or TensorFlow would compile for any size, which changes last digits
             model.make_train_function(force=True)
