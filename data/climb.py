@@ -50,8 +50,8 @@ LADDER = [
     Rung("a smaller warp", {"augmentation": training.SMALL_WARP}),
     Rung("mirroring only", {"augmentation": {"horizontal_flip": True}}, kept=False),
     Rung("brightness and contrast taken out", network={"even_light": True}),
-    Rung("all training images", data={"images": "all"}),
-    Rung("the crowd's shares", data={"targets": "crowd"}),
+    Rung("all training images, as many steps", {"epochs": 5}, data={"images": "all"}, kept=False),
+    Rung("the crowd's shares", data={"targets": "crowd"}, kept=False),
 ]
 
 
