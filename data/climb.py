@@ -1,10 +1,10 @@
 """Climb the ladder of notebook 10, on FER-2013: one change at a time, judged on validation images.
 
     python data/climb.py                            # all rungs; never looks at the test images
-    python data/climb.py compact_12 --seeds 0 1 2   # opens the test, for a network chosen before
+    python data/climb.py compact_22 --seeds 0 1 2   # opens the test, for a network chosen before
 
-Each try is kept as a run in runs/ladder, so a stopped climb goes on. The table of all that are
-there goes to data/reference/ladder.csv, where notebook 10 reads it.
+Each try goes into the table data/reference/ladder.csv, where notebook 10 reads it, and is kept as a
+run in runs/ladder. A stopped climb goes on; what is in the table is not made again.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from fer_helpers.course import COURSE, EMOTIONS, REFERENCE, write_whole
 from fer_helpers.keras_quietly import keras
 
 SIZES = {"train": 2499, "test": 500}  # five sixths of the report's 2,999; "test" is validation
+TABLE = REFERENCE / "ladder.csv"
 STEPS = 20 * (17_994 // 64)  # of the report's training
 
 
@@ -110,13 +111,19 @@ def row(name: str, run: training.Run, step: float) -> pd.DataFrame:
     rung = LADDER[int(name.removeprefix("rung"))] if name.startswith("rung") else None
     seconds = run.history["cpu_seconds"].sum()
     return pd.DataFrame([{
-        "name": name, "change": rung.change if rung else "", "kept": rung.kept if rung else True,
+        "rung": LADDER.index(rung) if rung else len(LADDER), "name": name,
+        "change": rung.change if rung else "", "kept": rung.kept if rung else True,
         "seed": run.settings["seed"], "accuracy": run.history["val_accuracy"].iloc[-1],
         "both_ways": run.accuracy, "train_accuracy": run.about["train_accuracy"],
         "cpu_seconds": round(seconds, 1), "report_step": round(step, 3),
         "compute": seconds / (STEPS * step),  # 1 is the report's training
         "processor": run.about["machines"][-1]["processor"],
     }]).round(5)
+
+
+def read_table() -> pd.DataFrame:
+    """Return the tries so far."""
+    return pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=["name", "seed"])
 
 
 def main() -> None:
@@ -130,14 +137,14 @@ def main() -> None:
     dataset, step = ds.find_dataset(), report_step()
     print(f"A step of the report's network takes {step:.2f} CPU-seconds", flush=True)
     for name, seed in itertools.product(arguments.names, arguments.seeds):
-        save_to = arguments.folder / f"{name}_seed{seed}.npz"
-        if not save_to.with_suffix(".csv").exists():
-            print(f"{name}, seed {seed}", flush=True)
-            table = row(name, make(name, seed, dataset, save_to), step)
-            write_whole(save_to.with_suffix(".csv"), table.to_csv(index=False).encode())
-    table = pd.concat(map(pd.read_csv, sorted(arguments.folder.glob("*.csv"))))
-    write_whole(REFERENCE / "ladder.csv", table.to_csv(index=False).encode())
-    print(table.to_string())
+        if (name, seed) in read_table()[["name", "seed"]].itertuples(index=False, name=None):
+            continue
+        print(f"{name}, seed {seed}", flush=True)
+        run = make(name, seed, dataset, arguments.folder / f"{name}_seed{seed}.npz")
+        table = pd.concat([read_table(), row(name, run, step)])  # read anew: two may climb at once
+        table = table.sort_values(["rung", "name", "seed"])
+        write_whole(TABLE, table.to_csv(index=False).encode())
+        print(table.tail().to_string(), flush=True)
 
 
 if __name__ == "__main__":
