@@ -8,7 +8,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLER := uv
 JOBS := 2
 NAMES := 01_data_audit 02_augmentation_preview 03_baseline_two_conv 04_final_model 05_ablation_512 \
-	06_copies 07_ten_people 08_chance_or_difference 09_claim_by_claim
+	06_copies 07_ten_people 08_chance_or_difference 09_claim_by_claim 10_beyond_the_report
 NOTEBOOKS := $(NAMES:%=notebooks/%.ipynb)
 
 # The first Python of 3.11 to 3.13 that answers. Choose another with `make PYTHON=...`.

@@ -142,7 +142,7 @@ def main() -> None:
         print(f"{name}, seed {seed}", flush=True)
         run = make(name, seed, dataset, arguments.folder / f"{name}_seed{seed}.npz")
         table = pd.concat([read_table(), row(name, run, step)])  # read anew: two may climb at once
-        table = table.sort_values(["rung", "name", "seed"])
+        table = table.astype({"rung": int, "seed": int}).sort_values(["rung", "name", "seed"])
         write_whole(TABLE, table.to_csv(index=False).encode())
         print(table.tail().to_string(), flush=True)
 

@@ -212,10 +212,10 @@ def _one_epoch(model, train_set: Examples, test_set: Examples, settings: Setting
     started, cpu_started = time.perf_counter(), time.process_time()
     _reseed(model, settings.seed, epoch)
     if sizes := settings.sizes:
-        before, part = (math.ceil(done * len(sizes) / settings.epochs)
-                        for done in (epoch, epoch + 1))
-        train_set = _resized(train_set, sizes[part - 1])
-        if part != before:  # or TensorFlow would compile for any size, which changes last digits
+        last, side = (sizes[math.ceil((number + 1) * len(sizes) / settings.epochs) - 1]
+                      for number in (max(epoch - 1, 0), epoch))
+        train_set = _resized(train_set, side)
+        if side != last:  # or TensorFlow would compile for any size, which changes last digits
             model.make_train_function(force=True)
     order = np.random.default_rng([settings.seed, epoch]).permutation(len(train_set.labels))
     # Like the report, leave out the images that do not fill a last batch.

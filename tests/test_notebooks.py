@@ -14,7 +14,7 @@ from fer_helpers.training import EXPERIMENTS, Settings
 
 NAMES = ["01_data_audit", "02_augmentation_preview", "03_baseline_two_conv", "04_final_model",
          "05_ablation_512", "06_copies", "07_ten_people", "08_chance_or_difference",
-         "09_claim_by_claim"]
+         "09_claim_by_claim", "10_beyond_the_report"]
 IGNORED = "nbval-ignore-output"
 
 
@@ -136,7 +136,7 @@ def test_a_lesson_of_an_hour_has_room_for_it_prompts_of_exercises_not_counted(na
 
 @pytest.mark.parametrize(("name", "model"), [
     ("03_baseline_two_conv", "baseline"), ("04_final_model", "final"),
-    ("05_ablation_512", "ablation")])
+    ("05_ablation_512", "ablation"), ("10_beyond_the_report", "compact_22")])
 def test_notebook_and_command_line_train_with_the_same_settings(name, model):
     """Run the settings cell as if FER-2013 were there."""
     source = next(cell.source for cell in code_cells(name) if "find_dataset()" in cell.source)

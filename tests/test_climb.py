@@ -1,0 +1,77 @@
+"""The ladder of notebook 10, data/climb.py."""
+
+import importlib.util
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fer_helpers import copies, models
+from fer_helpers import dataset as ds
+from fer_helpers.course import COURSE
+from fer_helpers.training import EXPERIMENTS, Settings
+
+CHOSEN = "compact_22"
+
+
+@pytest.fixture(scope="module")
+def climb():
+    spec = importlib.util.spec_from_file_location("climb", COURSE / "data" / "climb.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_chosen_network_stands_on_the_top_of_the_ladder(climb):
+    """All changes that were kept, and only the epochs differ."""
+    last = max(number for number, rung in enumerate(climb.LADDER) if rung.kept)
+    top = climb.standing_on(last)
+    build, settings = EXPERIMENTS[CHOSEN]
+    assert Settings(**top.settings | {"epochs": 22}) == Settings(**settings)
+    assert top.data == {"targets": "smooth"}
+    assert build is models.build_compact
+    chosen, climbed = build().get_config(), models.build_compact(**top.network).get_config()
+    assert [layer["class_name"] for layer in chosen["layers"]] == [
+        layer["class_name"] for layer in climbed["layers"]]
+
+
+def test_a_rung_stands_on_what_was_kept_below_it(climb):
+    first, crowd = climb.standing_on(0), climb.standing_on(len(climb.LADDER) - 1)
+    assert first.network == {"flatten": True, "l2": 0.01, "even_light": False}
+    assert Settings(**first.settings) == Settings(epochs=8, patience=None, both_ways=True)
+    assert crowd.data == {"targets": "crowd"}, "all images were not kept"
+    dropped = next(rung for rung in climb.LADDER if not rung.kept)
+    assert crowd.settings["augmentation"] != dropped.settings["augmentation"]
+
+
+def test_validation_is_of_train_and_shares_no_picture_with_the_rest():
+    """With copies planted: the fixture's own, and one in two classes of train."""
+    dataset = ds.Dataset(ds.FIXTURE)
+    index = copies.hold_out(dataset)
+    train = ds.index_images(dataset).query("split == 'train' and emotion != 'disgust'")
+    assert sorted(index["path"]) == sorted(train["path"])
+    held, rest = (set(index.loc[index["split"] == split, "group"]) for split in ds.SPLITS[::-1])
+    assert held and rest and not held & rest
+    assert 0.1 < (index["split"] == "test").mean() < 0.25
+    pd.testing.assert_frame_equal(index, copies.hold_out(dataset))
+    assert not index["split"].equals(copies.hold_out(dataset, seed=1)["split"])
+
+
+def test_a_row_counts_in_trainings_of_the_report(climb, made_up_run):
+    run = made_up_run("compact", 1, np.arange(36) % 3 > 0)
+    run = run.__class__(**vars(run) | {
+        "history": run.history.assign(cpu_seconds=[562.0, 562.0], val_accuracy=[0.2, 0.5]),
+        "about": run.about | {"train_accuracy": 0.6, "machines": [{"processor": "slow"}]}})
+    row = climb.row("rung1", run, step=2.0).iloc[0]
+    assert (row["compute"], row["accuracy"], row["processor"]) == (0.1, 0.5, "slow")
+    assert row["both_ways"] == pytest.approx(run.accuracy, abs=1e-4)
+    assert row["change"] == climb.LADDER[1].change
+
+
+def test_keeping_all_images_of_a_class():
+    index = ds.index_images(ds.Dataset(ds.FIXTURE))
+    kept = ds.balance(index, {"train": None, "test": 12})
+    counts = ds.count_images(kept)
+    six = list(counts.columns)
+    pd.testing.assert_series_equal(counts.loc["train"], ds.count_images(index).loc["train", six])
+    assert (counts.loc["test"] == 12).all()
