@@ -67,7 +67,8 @@ def standing_on(rung: int) -> Rung:
 def prepare(dataset: ds.Dataset, images: str = "balanced", targets: str = "labels") -> ds.Balanced:
     """Load training and validation images, and change the targets."""
     sizes = SIZES if images == "balanced" else SIZES | {"train": None}
-    data = ds.load_balanced(dataset, sizes, index=copies.hold_out(dataset))
+    data = ds.load_balanced(dataset, sizes,
+                            index=copies.hold_out(copies.mark_copies(dataset)))
     if targets == "smooth":
         return ds.smooth_labels(data)
     return ds.learn_from_crowd(data, ds.votes_of(dataset)) if targets == "crowd" else data

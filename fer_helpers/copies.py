@@ -115,13 +115,13 @@ def copies_in_train(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(kind, index=frame.index, name="copy_in_train", dtype=str)
 
 
-def hold_out(dataset: Dataset, *, seed: int = 0) -> pd.DataFrame:
+def hold_out(index: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Take a sixth of *train* away for validation: what choices are made on instead of *test*.
 
-    Copies of a picture stay together, so that none is in both parts. Returns rows of the index,
-    of the six classes and from *train* only; ``split`` is ``train`` or, for validation, ``test``.
+    ``index`` is from :func:`mark_copies`, or :func:`fer_helpers.identity.images`. Copies of a
+    picture stay together, so that none is in both parts. Returns the rows of the six classes in
+    *train*; their ``split`` is now ``train`` or, for validation, ``test``.
     """
-    index = mark_copies(dataset)
     index = index[(index["split"] == "train") & index["emotion"].isin(EMOTIONS)]
     parts = GroupShuffleSplit(1, test_size=1 / 6, random_state=seed)
     _, held = next(parts.split(index, groups=index["group"]))

@@ -9,6 +9,7 @@ import pytest
 from fer_helpers import copies, models
 from fer_helpers import dataset as ds
 from fer_helpers.course import COURSE
+from fer_helpers.identity import images
 from fer_helpers.training import EXPERIMENTS, Settings
 
 CHOSEN = "compact_22"
@@ -45,16 +46,25 @@ def test_a_rung_stands_on_what_was_kept_below_it(climb):
 
 
 def test_validation_is_of_train_and_shares_no_picture_with_the_rest():
-    """With copies planted: the fixture's own, and one in two classes of train."""
-    dataset = ds.Dataset(ds.FIXTURE)
-    index = copies.hold_out(dataset)
-    train = ds.index_images(dataset).query("split == 'train' and emotion != 'disgust'")
+    marked = copies.mark_copies(ds.Dataset(ds.FIXTURE))
+    index = copies.hold_out(marked)
+    train = marked.query("split == 'train' and emotion != 'disgust'")
     assert sorted(index["path"]) == sorted(train["path"])
     held, rest = (set(index.loc[index["split"] == split, "group"]) for split in ds.SPLITS[::-1])
     assert held and rest and not held & rest
     assert 0.1 < (index["split"] == "test").mean() < 0.25
-    pd.testing.assert_frame_equal(index, copies.hold_out(dataset))
-    assert not index["split"].equals(copies.hold_out(dataset, seed=1)["split"])
+    pd.testing.assert_frame_equal(index, copies.hold_out(marked))
+    assert not index["split"].equals(copies.hold_out(marked, seed=1)["split"])
+
+
+def test_whole_groups_are_held_out():
+    """On FER-2013's own groups, where images drawn one by one would share pictures."""
+    known = images()
+    index = copies.hold_out(known)
+    held, rest = (set(index.loc[index["split"] == split, "group"]) for split in ds.SPLITS[::-1])
+    assert held and rest and not held & rest
+    single = index.sample(4000, random_state=0)
+    assert single["group"].isin(index.drop(single.index)["group"]).sum() > 100
 
 
 def test_a_row_counts_in_trainings_of_the_report(climb, made_up_run):

@@ -20,16 +20,16 @@ TRAIN = [sys.executable, COURSE / "tools" / "train.py"]
 SMALL = ["--epochs=12", "--batch-size=16", "--train-per-class=30", "--test-per-class=12"]
 
 
-def start(folder, *more):
+def start(folder, *more, model="baseline"):
     return subprocess.Popen(
-        [*TRAIN, "baseline", *SMALL, f"--output={folder}", *more],
+        [*TRAIN, model, *SMALL, f"--output={folder}", *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # Started in the background, pytest would hand on that Ctrl-C is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
-def finish(folder, *more):
-    process = start(folder, *more)
+def finish(folder, *more, model="baseline"):
+    process = start(folder, *more, model=model)
     output, errors = process.communicate(timeout=300)
     return process.returncode, output, errors
 
@@ -129,6 +129,15 @@ def test_the_baseline_learns_from_the_crowd_where_there_are_votes(tmp_path, copy
     assert result.returncode == 0, result.stderr
     run = load_run(tmp_path / "baseline_crowd_seed0.npz")
     assert (run.settings["model"], run.about["targets"]) == ("baseline", "the crowd's shares")
+
+
+def test_the_compact_network_learns_from_smoothed_labels(tmp_path):
+    code, _, errors = finish(tmp_path, "--epochs=1", model="compact_11")
+    assert code == 0, errors
+    run = load_run(tmp_path / "compact_11_seed0.npz")
+    assert run.about["targets"] == "labels smoothed by 0.1"
+    assert (run.settings["model"], run.settings["epochs"], run.settings["sizes"]) == (
+        "compact", 1, [24, 32, 32, 32])
 
 
 def test_something_else_under_the_runs_name_is_not_overwritten(tmp_path):

@@ -93,7 +93,7 @@ def test_leaves_only_what_training_decides_out_of_the_comparison(name):
     cells = code_cells(name)
     ignored = [cell for cell in cells if IGNORED in cell.metadata.get("tags", [])]
     assert len(ignored) < 0.3 * len(cells)
-    if name[:2] not in ("03", "04", "05", "07"):
+    if name[:2] not in ("03", "04", "05", "07", "10"):
         assert not ignored, [cell.source for cell in ignored]
     for cell in ignored:
         assert re.search(r"\brun\b|\bsample\b|\bshown\b", cell.source), cell.source
