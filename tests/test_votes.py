@@ -259,7 +259,8 @@ def test_shares_are_the_votes_for_the_six_classes(drawn):
     for path, shares in zip(rows[1:], crowd.train.labels[1:], strict=True):
         given = [drawn[path][0][name] for name in EMOTIONS]
         assert shares.tolist() == pytest.approx([count / sum(given) for count in given])
-    assert crowd.test is data.test and crowd.about == data.about
+    assert crowd.test is data.test
+    assert crowd.about == data.about | {"targets": "the crowd's shares"}
     assert crowd.train.images is data.train.images and crowd.train.ids is data.train.ids
     assert labels.tolist() == data.train.labels.tolist(), "the labels themselves stay"
 
