@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit
 
 from fer_helpers import copies, models, training
 from fer_helpers import dataset as ds
@@ -64,11 +65,28 @@ def standing_on(rung: int) -> Rung:
         for what in ("settings", "network", "data")))
 
 
+def hold_out(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Take a sixth of *train* away for validation: what choices are made on instead of *test*.
+
+    ``index`` is from ``copies.mark_copies``, or ``identity.images``. Copies of a picture stay
+    together, so that none is in both parts. Returns the rows of the six classes in *train*; their
+    ``split`` is now ``train`` or, for validation, ``test``.
+    """
+    index = index[(index["split"] == "train") & index["emotion"].isin(EMOTIONS)]
+    parts = GroupShuffleSplit(1, test_size=1 / 6, random_state=seed)
+    _, held = next(parts.split(index, groups=index["group"]))
+    return index.assign(split=np.where(np.isin(np.arange(len(index)), held), "test", "train"))
+
+
 def prepare(dataset: ds.Dataset, images: str = "balanced", targets: str = "labels") -> ds.Balanced:
     """Load training and validation images, and change the targets."""
-    sizes = SIZES if images == "balanced" else SIZES | {"train": None}
-    data = ds.load_balanced(dataset, sizes,
-                            index=copies.hold_out(copies.mark_copies(dataset)))
+    index = hold_out(copies.mark_copies(dataset))
+    kept = ds.balance(index, SIZES)
+    if images == "all":
+        kept = index[(index["split"] == "train") | index.index.isin(kept.index)]
+    data = ds.Balanced(
+        *(ds.load_images(dataset, kept[kept["split"] == split]) for split in ds.SPLITS),
+        {"dataset": dataset.name, "form": dataset.form, "fingerprint": ds.fingerprint(kept)})
     if targets == "smooth":
         return ds.smooth_labels(data)
     return ds.learn_from_crowd(data, ds.votes_of(dataset)) if targets == "crowd" else data

@@ -7,7 +7,6 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
-from sklearn.model_selection import GroupShuffleSplit
 
 from fer_helpers.course import EMOTIONS, IMAGE_SIZE, CourseError
 from fer_helpers.dataset import REPORT_SIZES, Dataset, balance, index_images
@@ -113,19 +112,6 @@ def copies_in_train(frame: pd.DataFrame) -> pd.Series:
     near = frame["group"].isin(frame.loc[train, "group"])
     kind = np.select([train, exact, near], ["", "exact", "near"], "")
     return pd.Series(kind, index=frame.index, name="copy_in_train", dtype=str)
-
-
-def hold_out(index: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Take a sixth of *train* away for validation: what choices are made on instead of *test*.
-
-    ``index`` is from :func:`mark_copies`, or :func:`fer_helpers.identity.images`. Copies of a
-    picture stay together, so that none is in both parts. Returns the rows of the six classes in
-    *train*; their ``split`` is now ``train`` or, for validation, ``test``.
-    """
-    index = index[(index["split"] == "train") & index["emotion"].isin(EMOTIONS)]
-    parts = GroupShuffleSplit(1, test_size=1 / 6, random_state=seed)
-    _, held = next(parts.split(index, groups=index["group"]))
-    return index.assign(split=np.where(np.isin(np.arange(len(index)), held), "test", "train"))
 
 
 def copy_groups(frame: pd.DataFrame, by: str) -> pd.DataFrame:

@@ -231,14 +231,13 @@ def _known_entries(root: Path) -> list[sources.Entry]:
             for home, known in homes.items() for name in sorted(known)]
 
 
-def balance(index: pd.DataFrame, per_class: dict[str, int | None], *,
-            seed: int = 0) -> pd.DataFrame:
+def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) -> pd.DataFrame:
     """Draw the same number of images of every class; leave *disgust* out (report, section 2.2).
 
     ``index`` is from :func:`index_images`; ``per_class`` says how many images of each class to
-    keep, by split, as in ``REPORT_SIZES``; None keeps all. The draw depends on the paths and the
-    seed alone: the rows are sorted first, and pandas draws with NumPy's frozen ``RandomState``, so
-    every machine draws the same images.
+    keep, by split, as in ``REPORT_SIZES``. The draw depends on the paths and the seed alone: the
+    rows are sorted first, and pandas draws with NumPy's frozen ``RandomState``, so every machine
+    draws the same images.
 
     Returns the rows kept, with their row labels, so ``index.drop(kept.index)`` is what was
     dropped. Raises CourseError if a class has fewer images than asked for.
@@ -247,14 +246,13 @@ def balance(index: pd.DataFrame, per_class: dict[str, int | None], *,
     for split, count in per_class.items():
         for emotion in EMOTIONS:
             images = index[(index["split"] == split) & (index["emotion"] == emotion)]
-            wanted = len(images) if count is None else count
-            if len(images) < wanted:
+            if len(images) < count:
                 raise CourseError(
-                    f"{split}/{emotion} holds {len(images)} images, fewer than the {wanted} asked "
+                    f"{split}/{emotion} holds {len(images)} images, fewer than the {count} asked "
                     f"for. Ask for fewer (per_class in the settings cell, --{split}-per-class on "
                     "the command line), or use the whole dataset."
                 )
-            kept.append(images.sort_values("path").sample(wanted, random_state=seed))
+            kept.append(images.sort_values("path").sample(count, random_state=seed))
     return pd.concat(kept).sort_index()
 
 
@@ -293,13 +291,9 @@ def fingerprint(frame: pd.DataFrame) -> str:
     return hashlib.blake2b(os.fsencode("\n".join(rows)), digest_size=8).hexdigest()
 
 
-def load_balanced(dataset: Dataset, per_class: dict[str, int], *, seed: int = 0,
-                  index: pd.DataFrame | None = None) -> Balanced:
-    """Index, balance and load in one step; see :func:`balance` for the parameters and errors.
-
-    ``index``, if given, is used in place of the dataset's own: other splits, for example.
-    """
-    kept = balance(index_images(dataset) if index is None else index, per_class, seed=seed)
+def load_balanced(dataset: Dataset, per_class: dict[str, int], *, seed: int = 0) -> Balanced:
+    """Index, balance and load in one step; see :func:`balance` for the parameters and errors."""
+    kept = balance(index_images(dataset), per_class, seed=seed)
     train, test = (load_images(dataset, kept[kept["split"] == split]) for split in SPLITS)
     about = {"dataset": dataset.name, "form": dataset.form, "fingerprint": fingerprint(kept)}
     return Balanced(train, test, about)

@@ -86,10 +86,9 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
 
     ``build``, such as :func:`fer_helpers.models.build_final`, returns an untrained network; it is
     called after :func:`fresh_start`. ``data`` is from :func:`fer_helpers.dataset.load_balanced`.
-    After ``learn_from_crowd`` or ``smooth_labels`` the network learns from shares, not labels, and
-    training accuracies count how often it gives the class with the largest share; tests are by the
-    labels as ever. Each epoch takes ``len(train) // batch_size`` steps. ``log`` takes the line of
-    each epoch.
+    After ``learn_from_crowd`` or ``smooth_labels`` the network learns from shares, not labels:
+    training accuracies count how often it gives the class with the largest share; tests are by
+    labels as ever. An epoch takes ``len(train) // batch_size`` steps; ``log`` takes its line.
 
     ``save_to`` is a file for the run, ending in ``.npz``. If it is there already, it is returned.
     The state after each epoch goes into a checkpoint beside it. If that is there at the start,

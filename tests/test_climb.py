@@ -45,22 +45,22 @@ def test_a_rung_stands_on_what_was_kept_below_it(climb):
     assert crowd.settings["augmentation"] != dropped.settings["augmentation"]
 
 
-def test_validation_is_of_train_and_shares_no_picture_with_the_rest():
+def test_validation_is_of_train_and_shares_no_picture_with_the_rest(climb):
     marked = copies.mark_copies(ds.Dataset(ds.FIXTURE))
-    index = copies.hold_out(marked)
+    index = climb.hold_out(marked)
     train = marked.query("split == 'train' and emotion != 'disgust'")
     assert sorted(index["path"]) == sorted(train["path"])
     held, rest = (set(index.loc[index["split"] == split, "group"]) for split in ds.SPLITS[::-1])
     assert held and rest and not held & rest
     assert 0.1 < (index["split"] == "test").mean() < 0.25
-    pd.testing.assert_frame_equal(index, copies.hold_out(marked))
-    assert not index["split"].equals(copies.hold_out(marked, seed=1)["split"])
+    pd.testing.assert_frame_equal(index, climb.hold_out(marked))
+    assert not index["split"].equals(climb.hold_out(marked, seed=1)["split"])
 
 
-def test_whole_groups_are_held_out():
+def test_whole_groups_are_held_out(climb):
     """On FER-2013's own groups, where images drawn one by one would share pictures."""
     known = images()
-    index = copies.hold_out(known)
+    index = climb.hold_out(known)
     held, rest = (set(index.loc[index["split"] == split, "group"]) for split in ds.SPLITS[::-1])
     assert held and rest and not held & rest
     single = index.sample(4000, random_state=0)
@@ -78,10 +78,22 @@ def test_a_row_counts_in_trainings_of_the_report(climb, made_up_run):
     assert row["change"] == climb.LADDER[1].change
 
 
-def test_keeping_all_images_of_a_class():
-    index = ds.index_images(ds.Dataset(ds.FIXTURE))
-    kept = ds.balance(index, {"train": None, "test": 12})
-    counts = ds.count_images(kept)
-    six = list(counts.columns)
-    pd.testing.assert_series_equal(counts.loc["train"], ds.count_images(index).loc["train", six])
-    assert (counts.loc["test"] == 12).all()
+def test_training_on_all_images_validates_on_the_same(climb, monkeypatch):
+    monkeypatch.setattr(climb, "SIZES", {"train": 20, "test": 3})
+    fixture = ds.Dataset(ds.FIXTURE)
+    few, every = (climb.prepare(fixture, images) for images in ("balanced", "all"))
+    index = climb.hold_out(copies.mark_copies(fixture))
+    assert set(every.train.ids) == set(index.loc[index["split"] == "train", "path"])
+    assert set(few.train.ids) < set(every.train.ids) and len(few.train.ids) == 6 * 20
+    np.testing.assert_array_equal(few.test.ids, every.test.ids)
+    assert len(few.test.ids) == 6 * 3
+    assert few.about["fingerprint"] != every.about["fingerprint"]
+
+
+def test_targets_of_the_ladder(climb, monkeypatch):
+    monkeypatch.setattr(climb, "SIZES", {"train": 20, "test": 3})
+    fixture = ds.Dataset(ds.FIXTURE)
+    smooth, crowd = (climb.prepare(fixture, targets=name) for name in ("smooth", "crowd"))
+    assert smooth.about["targets"] == "labels smoothed by 0.1"
+    assert crowd.about["targets"] == "the crowd's shares"
+    assert smooth.train.labels.shape == crowd.train.labels.shape == (6 * 20, 6)
