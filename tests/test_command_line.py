@@ -132,9 +132,9 @@ def test_the_baseline_learns_from_the_crowd_where_there_are_votes(tmp_path, copy
 
 
 def test_the_compact_network_learns_from_smoothed_labels(tmp_path):
-    code, _, errors = finish(tmp_path, "--epochs=1", model="compact_11")
+    code, _, errors = finish(tmp_path, "--epochs=1", model="compact_10")
     assert code == 0, errors
-    run = load_run(tmp_path / "compact_11_seed0.npz")
+    run = load_run(tmp_path / "compact_10_seed0.npz")
     assert run.about["targets"] == "labels smoothed by 0.1"
     assert (run.settings["model"], run.settings["epochs"], run.settings["sizes"]) == (
         "compact", 1, [24, 32, 32, 32])

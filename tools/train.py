@@ -122,7 +122,7 @@ def main() -> int:
                         help="folder; otherwise runs/<dataset>")
     parser.add_argument("model", nargs="+",
                         choices=["baseline", "final", "ablation", "baseline_crowd",
-                                 "compact_11", "compact_22", "compact_88"])
+                                 "compact_10", "compact_22", "compact_88"])
     parser.add_argument("--seeds", type=seeds, metavar="0-4", default="0",
                         help="one or several, up to 999: of weights, order of images, augmentation "
                              "and dropout")
