@@ -2,13 +2,15 @@
 
 import importlib.util
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import model_selection
 
 from fer_helpers import copies, models
 from fer_helpers import dataset as ds
-from fer_helpers.course import COURSE
+from fer_helpers.course import COURSE, EMOTIONS
 from fer_helpers.identity import images
 from fer_helpers.training import EXPERIMENTS, Settings
 
@@ -65,6 +67,16 @@ def test_whole_groups_are_held_out(climb):
     assert held and rest and not held & rest
     single = index.sample(4000, random_state=0)
     assert single["group"].isin(index.drop(single.index)["group"]).sum() > 100
+
+
+def test_notebook_10_shows_the_split_that_was_climbed_on(climb):
+    notebook = nbformat.read(COURSE / "notebooks" / "10_beyond_the_report.ipynb", as_version=4)
+    cell, = [cell.source for cell in notebook.cells if "GroupShuffleSplit(" in cell.source]
+    shown = {"images": images, "EMOTIONS": EMOTIONS, "model_selection": model_selection}
+    exec(cell, shown)
+    index = climb.hold_out(images())
+    for name, split in (("rest", "train"), ("held", "test")):
+        assert list(shown[name]["path"]) == list(index.loc[index["split"] == split, "path"]), name
 
 
 def test_a_row_counts_in_trainings_of_the_report(climb, made_up_run):
