@@ -94,7 +94,10 @@ def load_run(path: Path) -> Run:
 
 
 def reference_runs(model: str) -> list[Run]:
-    """Return the FER-2013 runs of one model that come with the course, by seed; maybe none."""
+    """Return the FER-2013 runs of one model that come with the course, by seed; maybe none.
+
+    ``waiting/`` before the model's name asks for those that wait for others (``data/README.md``).
+    """
     return [load_run(path) for path in sorted(REFERENCE.glob(f"{model}_seed*.npz"))]
 
 
