@@ -96,7 +96,7 @@ def load_run(path: Path) -> Run:
 def reference_runs(model: str) -> list[Run]:
     """Return the FER-2013 runs of one model that come with the course, by seed; maybe none.
 
-    ``waiting/`` before the model's name asks for those that wait for others (``data/README.md``).
+    ``cpu/`` before the model's name asks for those made on a CPU (``data/README.md``).
     """
     return [load_run(path) for path in sorted(REFERENCE.glob(f"{model}_seed*.npz"))]
 
@@ -132,15 +132,17 @@ def _column(runs: list[Run]) -> dict[str, str]:
     }
 
 
-def design_difference(first: list[Run], second: list[Run]) -> pd.Series:
+def design_difference(first: list[Run], second: list[Run],
+                      measure=lambda run: run.accuracy) -> pd.Series:
     """Subtract the mean accuracy over the seeds of a second design from that of a first.
 
     The course's one rule for comparing designs: Welch's t interval (1947). One run of a design has
-    no spread, so the ends are then nan: nothing is settled. Returns ``value``, ``low`` and
-    ``high``, -1 to 1. Raises CourseError if the runs are not all of the same images.
+    no spread, so the ends are then nan: nothing is settled. ``measure`` takes any other number of
+    a run. Returns ``value``, ``low`` and ``high``, in the measure's unit. Raises CourseError if
+    the runs are not all of the same images.
     """
     same_images(first + second)
-    one, two = ([run.accuracy for run in runs] for runs in (first, second))
+    one, two = ([measure(run) for run in runs] for runs in (first, second))
     low = high = np.nan
     if min(len(one), len(two)) > 1:
         low, high = stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
