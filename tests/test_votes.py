@@ -281,25 +281,36 @@ def recount(run, votes):
 
 
 def test_both_arms_are_scored_by_label_and_by_crowd(votes, notebook):
-    runs = reference_runs("baseline")[:3]
-    counted = [recount(run, votes) for run in runs]
-    found = notebook["scores"](runs[0], notebook["votes"])
-    assert list(found.index) == list(counted[0].index)
-    np.testing.assert_allclose(found.to_numpy(), counted[0].to_numpy(), rtol=1e-4, atol=1e-6)
-    # As if the second and third seed had learned from shares.
-    table = notebook["comparison"]([(runs[0], runs[1]), (runs[1], runs[2])]).T
-    means = np.array([count.mean() for count in counted])
-    arms = means[:2], means[1:]
+    pairs = notebook["pairs"][:2]
+    counted = [[recount(run, votes) for run in pair] for pair in pairs]
+    found = notebook["scores"](pairs[0][1], notebook["votes"])
+    assert list(found.index) == list(counted[0][1].index)
+    np.testing.assert_allclose(found.to_numpy(), counted[0][1].to_numpy(), rtol=1e-4, atol=1e-6)
+    table = notebook["comparison"](pairs).T
+    arms = np.array([[count.mean() for count in pair] for pair in counted]).swapaxes(0, 1)
     low, high = stats.ttest_ind(arms[1], arms[0], equal_var=False).confidence_interval()
     for i, (_, row) in enumerate(table.iterrows()):
         assert row["from labels"] == f"{arms[0][:, i].mean():.3f}"
         assert row["from shares"] == f"{arms[1][:, i].mean():.3f}"
-        assert row["difference, seed 1"].startswith(f"{means[2, i] - means[1, i]:+.3f} (")
+        assert row["difference, seed 1"].startswith(f"{arms[1][1, i] - arms[0][1, i]:+.3f} (")
         assert row["mean difference"] == (
             f"{(arms[1] - arms[0])[:, i].mean():+.3f} ({low[i]:+.3f} to {high[i]:+.3f})")
         assert row["settled?"] == ("higher" if low[i] > 0 else "lower" if high[i] < 0
                                    else "not settled")
-    assert "mean difference" not in notebook["comparison"]([(runs[0], runs[1])]).index
+    assert "mean difference" not in notebook["comparison"](pairs[:1]).index
+
+
+def test_notebook_8_asks_the_crowd_as_notebook_7_does(votes):
+    cells = nbformat.read(COURSE / "notebooks" / "08_chance_or_difference.ipynb", 4).cells
+    names = {"final": reference_runs("final")[0], "EMOTIONS": EMOTIONS}
+    for start in ("import itertools", "ten = ", "def by_crowd"):
+        (source,) = (one.source for one in cells if one.source.startswith(start))
+        exec(source, names)
+    for run in reference_runs("ablation")[:2]:
+        expected = recount(run, votes)
+        assert names["by_crowd"](run) == pytest.approx(expected[1].mean())
+        assert names["measures"]["right by the label"](run) == run.accuracy
+        assert names["measures"]["last epoch"](run) == run.history["val_accuracy"][20]
 
 
 def test_only_runs_of_one_seed_and_the_same_images_are_pairs(notebook, made_up_run):
