@@ -27,7 +27,7 @@ def build_small():
 
 def main(target: Path) -> None:
     """Train on the balanced fixture and save the network without its preprocessing."""
-    train, test, _ = ds.load_balanced(ds.Dataset(ds.FIXTURE), ds.FIXTURE_SIZES)
+    train, test, *_ = ds.load_balanced(ds.Dataset(ds.FIXTURE), ds.FIXTURE_SIZES)
     fresh_start(SEED)
     network = build_small()
     model = models.with_preprocessing(network, {"horizontal_flip": True, "rotation": 10.0}, SEED)

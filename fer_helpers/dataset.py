@@ -53,6 +53,9 @@ class Balanced(NamedTuple):
     train: Examples
     test: Examples
     about: dict[str, str]  # dataset, its form, and the fingerprint of these images: see Run
+    # The test images of the six classes that the draw leaves out, of unequal number a class. No
+    # training looks at them: they are answered once, at its end.
+    unused: Examples | None = None
 
 
 @dataclass(frozen=True)
@@ -293,10 +296,14 @@ def fingerprint(frame: pd.DataFrame) -> str:
 
 def load_balanced(dataset: Dataset, per_class: dict[str, int], *, seed: int = 0) -> Balanced:
     """Index, balance and load in one step; see :func:`balance` for the parameters and errors."""
-    kept = balance(index_images(dataset), per_class, seed=seed)
-    train, test = (load_images(dataset, kept[kept["split"] == split]) for split in SPLITS)
+    index = index_images(dataset)
+    kept = balance(index, per_class, seed=seed)
+    left = index.drop(kept.index)
+    left = left[(left["split"] == "test") & left["emotion"].isin(EMOTIONS)]
+    train, test = (kept[kept["split"] == split] for split in SPLITS)
     about = {"dataset": dataset.name, "form": dataset.form, "fingerprint": fingerprint(kept)}
-    return Balanced(train, test, about)
+    train, test, left = (load_images(dataset, frame) for frame in (train, test, left))
+    return Balanced(train, test, about, left)
 
 
 def votes_of(dataset: Dataset) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,14 @@ from scipy import stats
 
 from fer_helpers.course import EMOTIONS, REFERENCE, CourseError, write_whole
 from fer_helpers.report import printed
+
+
+class Answers(NamedTuple):
+    """What a network says of some images, row by row."""
+
+    probabilities: np.ndarray  # float32 [n, 6], rows sum to 1
+    labels: np.ndarray  # int64 [n], true classes as positions in EMOTIONS
+    ids: np.ndarray  # str [n], paths of the images inside the dataset
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class Run:
     # dataset, form and fingerprint, versions, device, oneDNN, machines (processor, cores, commit),
     # kept_epoch, and train_accuracy: on the training images as they are, without dropout
     about: dict
+    # Of the test images that the draw leaves out: nobody looked at them before the training ended.
+    unused: Answers | None = None  # older files have none
 
     @property
     def predictions(self) -> np.ndarray:
@@ -54,10 +65,12 @@ def save_run(run: Run, path: Path) -> None:
         "about": json.dumps(run.about),
         "history": json.dumps(run.history.to_dict(orient="list")),
     }
+    unused = {f"unused_{name}": values for name, values in run.unused._asdict().items()
+              } if run.unused else {}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer, probabilities=run.probabilities.astype(np.float32), labels=run.labels,
-        ids=run.ids, **text,
+        ids=run.ids, **unused, **text,
     )
     write_whole(path, buffer.getvalue())
 
@@ -79,11 +92,14 @@ def load_run(path: Path) -> Run:
             labels=content["labels"],
             ids=content["ids"],
             about=json.loads(str(content["about"])),
+            unused=Answers(*(content[f"unused_{name}"] for name in Answers._fields))
+            if "unused_ids" in content else None,
         )
-        if run.probabilities.shape != (len(run.labels), len(EMOTIONS)):
-            raise ValueError(f"probabilities have shape {run.probabilities.shape}")
-        if len(run.ids) != len(run.labels):
-            raise ValueError(f"{len(run.ids)} ids for {len(run.labels)} labels")
+        for answers in (run, run.unused or run):
+            if answers.probabilities.shape != (len(answers.labels), len(EMOTIONS)):
+                raise ValueError(f"probabilities have shape {answers.probabilities.shape}")
+            if len(answers.ids) != len(answers.labels):
+                raise ValueError(f"{len(answers.ids)} ids for {len(answers.labels)} labels")
     except FileNotFoundError:
         raise CourseError(f"No run at {path}. Train it first, or restore the file.") from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

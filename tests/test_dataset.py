@@ -209,8 +209,11 @@ def test_load_images_agrees_with_pillow(fixture_index):
 
 
 def test_load_balanced_is_index_balance_and_load(kept):
-    train, test, about = ds.load_balanced(FIXTURE, ds.FIXTURE_SIZES)
+    train, test, about, unused = ds.load_balanced(FIXTURE, ds.FIXTURE_SIZES)
     assert [*train.ids, *test.ids] == kept["path"].tolist()
+    index = ds.index_images(FIXTURE)
+    rest = index[(index["split"] == "test") & (index["emotion"] != "disgust")]["path"]
+    assert set(unused.ids) == set(rest) - set(test.ids)
     assert about == {"dataset": "fixture", "form": "", "fingerprint": ds.fingerprint(kept)}
 
 

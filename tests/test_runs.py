@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,6 +30,20 @@ def test_saves_and_loads_whole(run, tmp_path):
     assert loaded.probabilities.dtype == np.float32
     assert loaded.accuracy == run.accuracy == (run.predictions == run.labels).mean()
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["run.npz"], "nothing is left over"
+
+
+def test_unused_images_are_kept_and_older_files_have_none(run, tmp_path):
+    unused = runs.Answers(run.probabilities[:7], run.labels[:7], run.ids[:7])
+    runs.save_run(dataclasses.replace(run, unused=unused), tmp_path / "new.npz")
+    loaded = runs.load_run(tmp_path / "new.npz").unused
+    for one, other in zip(loaded, unused, strict=True):
+        np.testing.assert_array_equal(one, other)
+    runs.save_run(run, tmp_path / "old.npz")
+    assert runs.load_run(tmp_path / "old.npz").unused is None
+    runs.save_run(dataclasses.replace(run, unused=unused._replace(ids=run.ids[:6])),
+                  tmp_path / "torn.npz")
+    with pytest.raises(CourseError, match="6 ids for 7 labels"):
+        runs.load_run(tmp_path / "torn.npz")
 
 
 def test_missing_run(tmp_path):

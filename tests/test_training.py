@@ -99,6 +99,22 @@ def test_a_run_holds_what_was_predicted(fixture_sets):
     assert run.about["dataset"] == "fixture"
 
 
+def test_unused_images_are_answered_once_and_change_nothing(fixture_sets):
+    """Exchanging test and unused images exchanges the answers; without them, nothing else moves."""
+    _, labels, ids = fixture_sets.unused
+    assert 0 < len(ids) == len(set(ids) - set(fixture_sets.test.ids) - set(fixture_sets.train.ids))
+    run = train_tiny(fixture_sets, Settings(epochs=2, patience=None))
+    np.testing.assert_array_equal(run.unused.ids, ids)
+    np.testing.assert_array_equal(run.unused.labels, labels)
+    turned = fixture_sets._replace(test=fixture_sets.unused, unused=fixture_sets.test)
+    other = train_tiny(turned, Settings(epochs=2, patience=None))
+    np.testing.assert_allclose(other.probabilities, run.unused.probabilities, atol=1e-6)
+    np.testing.assert_allclose(other.unused.probabilities, run.probabilities, atol=1e-6)
+    without = train_tiny(fixture_sets._replace(unused=None), Settings(epochs=2, patience=None))
+    assert without.unused is None
+    np.testing.assert_array_equal(without.probabilities, run.probabilities)
+
+
 def test_same_seed_same_numbers_other_seed_other_numbers(fixture_sets):
     one, two, other = (train_tiny(fixture_sets, Settings(epochs=2, seed=seed))
                        for seed in (0, 0, 1))
@@ -133,7 +149,7 @@ def test_the_numbers_are_those_of_fit_and_evaluate(fixture_sets):
     model = training._compiled(tiny_network(), settings, "sparse_categorical_crossentropy")
     training._reseed(model, settings.seed, 0)
     order = np.random.default_rng([settings.seed, 0]).permutation(180)[:150]
-    train_set, test_set, _ = fixture_sets
+    train_set, test_set, *_ = fixture_sets
     fitted = model.fit(train_set.images[order], train_set.labels[order], shuffle=False,
                        batch_size=50, verbose=0)
     tested = model.evaluate(test_set.images, test_set.labels, batch_size=50, verbose=0,
