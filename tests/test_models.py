@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from experiments.beyond import build_compact
 from fer_helpers import models
 from fer_helpers.training import fresh_start
 
@@ -45,7 +46,7 @@ def test_parameters_by_arithmetic_by_table_and_by_keras(name):
 @pytest.mark.parametrize("side", [24, 48])
 def test_the_compact_network_by_arithmetic(side):
     """Without biases, because batch normalization has one a filter."""
-    network = models.build_compact()
+    network = build_compact()
     pairs = [(1, 16), (16, 32), (32, 32), (32, 96), (96, 96), (96, 256), (256, 256)]
     by_hand = sum(conv(*pair) - pair[1] + 4 * pair[1] for pair in pairs) + dense(256, 6)
     assert network.count_params() == by_hand == 940_246
