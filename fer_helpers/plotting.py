@@ -26,13 +26,13 @@ plt.rcParams.update({
 })
 
 
-def save_figure(figure: Figure, name: str, dataset: str) -> str:
+def save_figure(figure: Figure, name: str, dataset: str) -> None:
     """Write the dataset's name under the picture; save it as ``figures/<dataset>/<name>.png``.
 
     ``FER_FIGURES`` names another folder than ``figures``; a relative one counts from the course's
     folder. A figure with images of another dataset than the fixture gets ``_faces`` at the end of
     its name: git ignores such files. A picture that looks the same already is left as it is.
-    Returns the path below the folder. Raises CourseError if it cannot be written to.
+    Raises CourseError if the folder cannot be written to.
     """
     figure.text(0.995, 0.0, f"dataset: {dataset}", ha="right", va="top", fontsize=8, color="0.4")
     if faces := dataset != "fixture" and shows_images(figure):
@@ -45,9 +45,8 @@ def save_figure(figure: Figure, name: str, dataset: str) -> str:
     path = course_path("FER_FIGURES", "figures") / dataset / f"{name}.png"
     with contextlib.suppress(OSError):  # no such picture yet, or a damaged one
         if look_alike(path, buffer):
-            return f"{dataset}/{name}.png"
+            return
     write_whole(path, buffer.getvalue())
-    return f"{dataset}/{name}.png"
 
 
 def shows_images(figure: Figure) -> bool:
