@@ -152,7 +152,8 @@ def test_layer_table_marks_what_differs_only():
 def test_bars_show_every_count():
     axis = DRAW["bars"]().axes[0]
     assert [bar.get_width() for bars in axis.containers for bar in bars] == [3, 0, 1, 20_000]
-    assert {text.get_text() for text in axis.texts} == {"3", "0", "1", "20,000"}
+    assert {text.get_text() for text in axis.texts} == {
+        "3 train", "0 train", "1 test", "20,000 test"}
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
 
 
