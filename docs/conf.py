@@ -17,13 +17,15 @@ myst_heading_anchors = 2  # a link may lead to a section
 
 html_theme = "furo"
 html_static_path = html_css_files = ["site.css"]
-html_copy_source = html_show_copyright = False
+html_copy_source = False
+copyright = "2026, the authors of this course. Text, slides and figures: CC BY 4.0. Code: MIT"
 html_show_search_summary = False  # it would need a web server
 
 PARTS = {
     "Part I, the report": ["notebooks/0[1-5]*"],
     "Part II, beyond the report": ["notebooks/[01][06-9]*"],
-    "Beside the notebooks": ["docs/glossary", "docs/teacher", "docs/model_cards", "data/README"],
+    "Beside the notebooks": ["docs/students", "docs/quiz", "docs/homework", "docs/teacher",
+                             "docs/glossary", "docs/model_cards", "data/README"],
 }
 
 

@@ -90,8 +90,10 @@ def reading() -> str:
 def filled(text: str) -> str:
     """Return a page with its tables made anew."""
     for name, part in {"plan": plans(lesson()), "reading": reading()}.items():
-        text = re.sub(f"(?<=<!-- {name} -->).*?(?=<!-- /{name} -->)",
-                      lambda _, p=part: f"\n\n{p}\n\n", text, flags=re.DOTALL)
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if start in text:
+            before, _, after = text.partition(start)
+            text = f"{before}{start}\n\n{part}\n\n{end}{after.partition(end)[2]}"
     return text
 
 

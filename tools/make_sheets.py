@@ -80,10 +80,10 @@ def sheet_convolution() -> Figure:
         "3. Max pooling: the largest number of each block of 2 × 2."))
     parts = convolution(SQUARE)
     for numbers, title, place, empty in [
-            (SQUARE, "pixels", [0.09, 0.50, 0.4, 0.28], False),
-            (EDGE, "filter", [0.62, 0.57, 0.2, 0.14], False),
-            (parts["sums"], "1. sums", [0.09, 0.13, 0.4, 0.28], True),
-            (parts["after max pooling"], "2., 3. ReLU, max pooling", [0.62, 0.2, 0.2, 0.14], True)]:
+            (SQUARE, "pixels", (0.09, 0.50, 0.4, 0.28), False),
+            (EDGE, "filter", (0.62, 0.57, 0.2, 0.14), False),
+            (parts["sums"], "1. sums", (0.09, 0.13, 0.4, 0.28), True),
+            (parts["after max pooling"], "2., 3. ReLU, max pooling", (0.62, 0.2, 0.2, 0.14), True)]:
         grid(figure.add_axes(place), numbers, title, empty=empty)
     return figure
 
@@ -97,7 +97,7 @@ def sheet_matrix() -> Figure:
     for i, (true, answer) in enumerate(pairs()):
         figure.text(0.11 + 0.29 * (i // 10), 0.79 - 0.022 * (i % 10), f"{true} → {answer}",
                     fontsize=12)
-    axis = figure.add_axes([0.28, 0.25, 0.5, 0.27])
+    axis = figure.add_axes((0.28, 0.25, 0.5, 0.27))
     grid(axis, MATRIX.to_numpy(), "answer", empty=True)
     axis.set_xticks([0.5, 1.5, 2.5], THREE, fontsize=12)
     axis.set_yticks([0.5, 1.5, 2.5], THREE, fontsize=12)
@@ -117,7 +117,7 @@ def sheet_stop() -> Figure:
         "Cover the curves with a sheet, and uncover one epoch after the other."))
     line = "\n\n_______________"
     for i, (name, losses) in enumerate(HISTORIES.items()):
-        axis = figure.add_axes([0.13, 0.635 - 0.245 * i, 0.52, 0.15])
+        axis = figure.add_axes((0.13, 0.635 - 0.245 * i, 0.52, 0.15))
         axis.plot(range(1, len(losses) + 1), losses, "o-", color="#e8710a", ms=4)
         axis.set(xlabel="epoch", ylabel="test loss",
                  xticks=range(1, len(losses) + 1, 1 + len(losses) // 15))
@@ -139,14 +139,14 @@ def sheet_vote() -> Figure:
         "Give each drawing one of six words, alone: happy, sad, fear, surprise, neutral, or angry. "
         "Then count hands, and write into the table how many of you gave each word."))
     for i, (image, _) in enumerate(faces()):
-        axis = figure.add_axes([0.09 + 0.21 * (i % 4), 0.66 - 0.2 * (i // 4), 0.185, 0.13])
+        axis = figure.add_axes((0.09 + 0.21 * (i % 4), 0.66 - 0.2 * (i // 4), 0.185, 0.13))
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         axis.set(xticks=[], yticks=[])
         axis.set_xlabel(f"{i + 1}: ______________", fontsize=11, loc="left", labelpad=12)
-    axis = figure.add_axes([0.2, 0.12, 0.71, 0.24])
+    axis = figure.add_axes((0.2, 0.12, 0.71, 0.24))
     grid(axis, np.zeros((6, 8)), "the votes of the class, face by face", empty=True)
     axis.set(aspect="auto", xticks=np.arange(8) + 0.5, yticks=np.arange(6) + 0.5)
-    axis.set_xticklabels(range(1, 9), fontsize=11)
+    axis.set_xticklabels([str(number) for number in range(1, 9)], fontsize=11)
     axis.set_yticklabels(EMOTIONS, fontsize=11)
     axis.tick_params(length=0, labelbottom=False, labeltop=True)
     write(figure, 0.1, "The most frequent word: how many of all votes? Is it the label?")
@@ -159,7 +159,7 @@ def sheet_answers() -> Figure:
     parts = convolution(SQUARE)
     figure.text(0.09, 0.89, "One convolution, by hand", fontsize=14, weight="bold")
     for i, (name, numbers) in enumerate(parts.items()):
-        grid(figure.add_axes([0.09 + 0.3 * i, 0.68, 0.25, 0.17]), numbers, name, size=10)
+        grid(figure.add_axes((0.09 + 0.3 * i, 0.68, 0.25, 0.17)), numbers, name, size=10)
     figure.text(0.09, 0.63, "A confusion matrix", fontsize=14, weight="bold")
     figure.text(0.09, 0.61, MATRIX.to_string(), fontsize=11, va="top", family="monospace")
     found = MATRIX.loc["happy", "happy"]
