@@ -24,7 +24,7 @@ def convolution(pixels: np.ndarray) -> dict[str, np.ndarray]:
             "after max pooling": relu.reshape(3, 2, 3, 2).max(axis=(1, 3))}
 
 
-def grid(axis: Axes, numbers: np.ndarray, title: str, size: float = 13, *,
+def grid(axis: Axes, numbers: np.ndarray, title: str, size: float = 12, *,
          empty: bool = False) -> None:
     """Draw a grid of numbers, or an empty one to write into."""
     rows, columns = numbers.shape
@@ -45,7 +45,7 @@ def grid(axis: Axes, numbers: np.ndarray, title: str, size: float = 13, *,
 def convolution_by_hand() -> Figure:
     """Draw one convolution, step by step (notebook 3)."""
     parts = {"pixels": BAR, "filter": EDGE, **convolution(BAR)}
-    figure, axes = plt.subplots(1, 5, figsize=(11, 3), layout="constrained",
+    figure, axes = plt.subplots(1, 5, figsize=(9.2, 3), layout="constrained",
                                 width_ratios=[numbers.shape[1] for numbers in parts.values()])
     for axis, (name, numbers) in zip(axes, parts.items(), strict=True):
         grid(axis, numbers, name.replace("max ", "max\n"))
@@ -76,9 +76,9 @@ def answer() -> Figure:
 
 DRAWN = {  # name: (how, in words)
     "convolution_by_hand": (convolution_by_hand, "Five grids of numbers in a row: pixels of a "
-                            "light bar on dark ground, the filter, its sums, the same after ReLU, and "
-                            "after max pooling. Only the left edge of the bar is left."),
+                            "light bar on dark ground, the filter, its sums, the same after "
+                            "ReLU, and after max pooling. Only the left edge of the bar is left."),
     "answer": (answer, "Dots on a line of differences in accuracy, with a dotted line at zero: "
-               "the report with its bar, one dot for each of our seeds, and the difference of our "
-               "means with its bar. Bars that cross the line settle nothing."),
+               "the report with its bar, one dot for each of our seeds, and the difference "
+               "of our means with its bar. Bars that cross the line settle nothing."),
 }

@@ -172,12 +172,12 @@ def sheet_answers() -> Figure:
         [f"{name}: ends after epoch {{}}, epoch {{}} is kept. {said[name]}".format(*stop(losses))
          for name, losses in HISTORIES.items()]
         + ["The loss is measured on the test images. So the test has helped to choose, and its "
-           "accuracy is a little too good. Better: take some training images away, and look at those."]), 11)
+           "accuracy is a little too good. Better: set aside some training images, and stop by them."]), 11)
     figure.text(0.09, 0.25, "What do they call it?", fontsize=14, weight="bold")
     labels = ", ".join(f"{i} {label}" for i, (_, label) in enumerate(faces(), 1))
     write(figure, 0.235, f"The labels: {labels}.\nA label is what somebody meant to draw. Where "
-          "the class disagrees with it, the class is not wrong: it says what it sees. Count also how "
-          "far the class agrees with itself.", 11)
+          "the class disagrees with it, the class is not wrong: it says what it sees. Count also "
+          "how far the class agrees with itself.", 11)
     return figure
 
 
