@@ -80,5 +80,5 @@ DRAWN = {  # name: (how, in words)
                             "ReLU, and after max pooling. Only the left edge of the bar is left."),
     "answer": (answer, "Dots on a line of differences in accuracy, with a dotted line at zero: "
                "the report with its bar, one dot for each of our seeds, and the difference "
-               "of our means with its bar. Bars that cross the line settle nothing."),
+               "of our means with its bar. A bar that crosses the line settles nothing."),
 }

@@ -172,7 +172,7 @@ def sheet_answers() -> Figure:
         [f"{name}: ends after epoch {{}}, epoch {{}} is kept. {said[name]}".format(*stop(losses))
          for name, losses in HISTORIES.items()]
         + ["The loss is measured on the test images. So the test has helped to choose, and its "
-           "accuracy is a little too good. Better: set aside some training images, and stop by them."]), 11)
+           "accuracy is a little too good. Better: stop by images set aside from train."]), 11)
     figure.text(0.09, 0.25, "What do they call it?", fontsize=14, weight="bold")
     labels = ", ".join(f"{i} {label}" for i, (_, label) in enumerate(faces(), 1))
     write(figure, 0.235, f"The labels: {labels}.\nA label is what somebody meant to draw. Where "

@@ -67,8 +67,8 @@ def deck(table: dict, plan: int, folder: Path) -> str:
     for about in table["plan"][plan]["lesson"]:
         slides = []
         for step in steps(table, plan, about["notebooks"]):
-            said = {key: markdown2html(step[key].format_map(computed)) for key in
-                    ("title", "ask", "then", "notes") if key in step}
+            said = {key: markdown2html(step[key].format_map(computed).replace(" %", "\N{NBSP}%"))
+                    for key in ("title", "ask", "then", "notes") if key in step}
             said["title"] = said["title"].strip().removeprefix("<p>").removesuffix("</p>")
             if "shows" in step:
                 said["picture"] = picture(step, folder).name
