@@ -177,6 +177,7 @@ def test_pictures_on_slides_have_the_text_of_their_cell(talk):
         assert found == [(step["shows"], html.escape(make_slides.words(step))) for step in shown]
         assert all(len(words) > 40 for _, words in found) and "{" not in text.split("<script")[0]
         assert make_slides.LICENCE in text
+        assert text.count('<div class="picture fragment">') == len(shown)  # after the question
 
 
 def test_the_clock_of_the_slides_is_that_of_the_table(talk):

@@ -5,14 +5,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from fer_helpers import plotting
+from fer_helpers.course import COURSE
 from fer_helpers.report import printed
 from fer_helpers.runs import design_difference, reference_runs
 
 BAR = np.array([[0, 0, 1, 1, 0, 0]] * 6)  # a light bar on dark ground
 SQUARE = np.array([[0, 0, 0, 0, 0, 0]] * 2 + [[0, 0, 1, 1, 1, 1]] * 4)
 EDGE = np.array([[-1, 0, 1]] * 3)  # the filter: dark on the left, light on the right
+SIX = ["sad", "happy", "fear", "neutral", "surprise", "angry"]
 
 
 def convolution(pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -40,6 +43,24 @@ def grid(axis: Axes, numbers: np.ndarray, title: str, size: float = 12, *,
         if not empty:
             axis.text(j + 0.5, i + 0.5, f"{number:g}".replace("-", "−"), ha="center", va="center",
                       fontsize=size)
+
+
+def faces(labels: list[str]) -> list[np.ndarray]:
+    """Return a drawn face for each label, uint8 [48, 48]; another one if a label comes again."""
+    folder = COURSE / "data" / "fixture" / "test"
+    chosen = [sorted((folder / label).glob("*.jpg"))[3 + labels[:i].count(label)]
+              for i, label in enumerate(labels)]
+    return [np.asarray(Image.open(path).convert("L")) for path in chosen]
+
+
+def six_faces() -> Figure:
+    """Draw a face of each class, with a number in place of its label."""
+    figure, axes = plt.subplots(1, 6, figsize=(9, 1.9), layout="constrained")
+    for number, (axis, image) in enumerate(zip(axes, faces(SIX), strict=True), 1):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axis.set(xticks=[], yticks=[])
+        axis.set_xlabel(number, fontsize=14)
+    return figure
 
 
 def convolution_by_hand() -> Figure:
@@ -75,6 +96,8 @@ def answer() -> Figure:
 
 
 DRAWN = {  # name: (how, in words)
+    "six_faces": (six_faces, "Six drawn faces in a row with the numbers 1 to 6, one of each class. "
+                  "Brows, eyes and mouths differ. Their labels are not shown."),
     "convolution_by_hand": (convolution_by_hand, "Five grids of numbers in a row: pixels of a "
                             "light bar on dark ground, the filter, its sums, the same after "
                             "ReLU, and after max pooling. Only the left edge of the bar is left."),

@@ -10,9 +10,12 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+from drawings import SIX
+from scipy import stats
 from write_readme import answer
 
 from fer_helpers.course import COURSE, write_whole
+from fer_helpers.report import printed
 from fer_helpers.runs import reference_runs
 
 WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
@@ -34,8 +37,12 @@ def notebook_path(number: int) -> Path:
 def facts() -> dict[str, str]:
     """Return what a slide says in braces, computed from the runs that come with the course."""
     counts = {model: len(reference_runs(model)) for model in ("baseline", "final", "ablation")}
-    return {"answer": answer(), **{model: WORDS[count] if count < len(WORDS) else str(count)
-                                   for model, count in counts.items()}}
+    shown = printed()["predictions"]
+    low, high = stats.binomtest(shown["correct"], shown["images"]).proportion_ci(method="wilson")
+    return {model: WORDS[count] for model, count in counts.items()} | {
+        "answer": answer(),
+        "six": ", ".join(SIX),
+        "twenty": f"Anything from {low:.0%} to {high:.0%} fits. Twenty images say little."}
 
 
 def steps(table: dict, plan: int, notebooks: list[int]) -> list[dict]:
