@@ -14,6 +14,7 @@ exclude_patterns = [".*", "build", "runs", "data/f*"]  # no need to search these
 extensions = ["myst_nb"]
 nb_execution_mode = "off"  # the notebooks are shown as they are committed
 nb_merge_streams = True  # one box for what a cell prints, and not one for each line
+nb_ipywidgets_js = {}  # a page shows figures, not controls: nothing to load for them
 myst_heading_anchors = 2  # a link may lead to a section
 
 html_theme = "furo"
