@@ -27,7 +27,8 @@ PARTS = {
     "Part I, the report": ["notebooks/0[1-5]*"],
     "Part II, beyond the report": ["notebooks/[01][06-9]*"],
     "Beside the notebooks": ["docs/students", "docs/quiz", "docs/homework", "docs/teacher",
-                             "docs/glossary", "docs/model_cards", "data/README", "docs/data", "docs/speed"],
+                             "docs/glossary", "docs/model_cards", "data/README", "docs/data",
+                             "docs/speed"],
 }
 
 
