@@ -33,6 +33,7 @@ COURSE = Path(__file__).resolve().parent.parent
 ENOUGH = 0.92
 TESTS = {  # of rooms whose tests have another name than theirs
     "keras_quietly": ["test_environment.py"], "notebook": ["test_notebook_helpers.py"],
+    "beyond": ["test_models.py", "test_experiments.py"],
 }
 # What the tests would import anew in each process; nothing here starts TensorFlow's threads.
 HEAVY = ("fer_helpers.keras_quietly", "scipy.stats", "sklearn.decomposition", "seaborn", "nbformat",
@@ -137,24 +138,25 @@ def mutants(source: str) -> list[tuple[int, str, str, str]]:
     return found
 
 
-def attempt(room: str, source: str, seconds: float) -> tuple[str, float, float]:
-    """Test a program in the place of a room: what noticed it (or nothing), CPU-seconds, seconds."""
-    tests = TESTS.get(room, [f"test_{room}.py"])
+def attempt(file: Path, source: str, seconds: float) -> tuple[str, float, float]:
+    """Test a program in the place of another: what noticed it (or nothing), CPU-seconds, seconds."""
+    tests = TESTS.get(file.stem, [f"test_{file.stem}.py"])
     with tempfile.TemporaryDirectory(prefix="mutant_") as folder:
         tree, started = Path(folder), time.monotonic()
         for entry in COURSE.iterdir():
-            if entry.name not in ("fer_helpers", ".git", ".cache"):
+            if entry.name in ("fer_helpers", "experiments"):
+                shutil.copytree(entry, tree / entry.name,
+                                ignore=shutil.ignore_patterns("__pycache__"))
+            elif entry.name not in (".git", ".cache"):
                 (tree / entry.name).symlink_to(entry)
-        shutil.copytree(COURSE / "fer_helpers", tree / "fer_helpers",
-                        ignore=shutil.ignore_patterns("__pycache__"))
-        (tree / "fer_helpers" / f"{room}.py").write_text(source)
+        (tree / file.relative_to(COURSE)).write_text(source)
         child = os.fork()
         if child == 0:
             os.setsid()
             output = os.open(tree / "output", os.O_CREAT | os.O_WRONLY)
             os.dup2(output, 1), os.dup2(output, 2)
             os.chdir(tree)
-            for name in [name for name in sys.modules if name.startswith("fer_helpers")]:
+            for name in [name for name in sys.modules if name.startswith("fer_helpers")]:  # anew
                 del sys.modules[name]
             sys.path.insert(0, folder)
             os.environ["PYTHONPATH"] = folder
@@ -181,20 +183,21 @@ def main() -> int:
     options = parser.parse_args()
     for name in HEAVY:
         importlib.import_module(name)
-    files = sorted((COURSE / "fer_helpers").glob("[!_]*.py"))
-    rooms = options.rooms or [file.stem for file in files]
+    files = [*sorted((COURSE / "fer_helpers").glob("[!_]*.py")), COURSE / "experiments/beyond.py"]
     reasons = {(row.room, row.before, row.after): row.reason for row in pd.read_csv(
         Path(__file__).with_suffix(".csv"), keep_default_na=False).itertuples()}
     rows, cpu = [], 0.0
-    for room in rooms:
-        source = (COURSE / "fer_helpers" / f"{room}.py").read_text()
-        by, used, seconds = attempt(room, source, 600)
+    for file in files:
+        room, source = file.stem, file.read_text()
+        if options.rooms and room not in options.rooms:
+            continue
+        by, used, seconds = attempt(file, source, 600)
         if by:
             sys.exit(f"The tests of {room} fail without any fault: {by}")
         every = mutants(source)
         drawn = random.Random(f"{options.seed} {room}").sample(every, min(options.each, len(every)))
         for line, before, after, changed in sorted(drawn):
-            by, more, _ = attempt(room, changed, 20 + 5 * seconds)
+            by, more, _ = attempt(file, changed, 20 + 5 * seconds)
             used += more
             rows.append((room, line, before, after, by, reasons.get((room, before, after), "")))
         cpu += used

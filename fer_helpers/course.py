@@ -27,6 +27,16 @@ def course_path(variable: str, default: str) -> Path:
 class CourseError(ValueError):
     """A problem that the reader can solve: the message names the file and the remedy."""
 
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook, the message is enough (IPython calls this)."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class Stopped(KeyboardInterrupt):
+    """The reader has interrupted a training; the message says what is kept."""
+
+    _render_traceback_ = CourseError._render_traceback_
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, whenever the program is stopped.

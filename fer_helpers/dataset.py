@@ -331,19 +331,6 @@ def learn_from_crowd(data: Balanced, votes: pd.DataFrame) -> Balanced:
     counts = votes.loc[data.train.ids, list(EMOTIONS)].to_numpy(np.float32)
     nobody = counts.sum(axis=1) == 0
     counts[nobody, data.train.labels[nobody]] = 1
-    return _learn_from(data, counts / counts.sum(axis=1, keepdims=True), "the crowd's shares")
-
-
-def smooth_labels(data: Balanced, amount: float = 0.1) -> Balanced:
-    """Take a share off the labels of the training images and spread it over the six classes.
-
-    Label smoothing (Szegedy et al., 2016): a network then has no reason to be quite sure.
-    """
-    shares = np.eye(len(EMOTIONS), dtype=np.float32)[data.train.labels]
-    shares = (1 - amount) * shares + amount / len(EMOTIONS)
-    return _learn_from(data, shares, f"labels smoothed by {amount:g}")
-
-
-def _learn_from(data: Balanced, shares: np.ndarray, what: str) -> Balanced:
+    shares = counts / counts.sum(axis=1, keepdims=True)
     return data._replace(train=data.train._replace(labels=shares),
-                         about=data.about | {"targets": what})
+                         about=data.about | {"targets": "the crowd's shares"})

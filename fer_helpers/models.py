@@ -64,30 +64,6 @@ def build_final(last_filters=1024):
     ], name=names.get(last_filters, f"final_{last_filters}"))
 
 
-def build_compact(*, flatten=False, l2=0.0, even_light=True):
-    """A small residual network (after He et al., 2016), not the report's; 940,246 parameters.
-
-    It averages over the places of a feature map where the report's networks flatten it. That leaves
-    one number of each filter, so images may have any size. ``even_light`` takes brightness and
-    contrast out of each image; ``flatten`` and ``l2`` do as the report did.
-    """
-    def step(maps, filters, strides=1):
-        maps = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False,
-                             kernel_regularizer=keras.regularizers.L2(l2) if l2 else None)(maps)
-        # A few hundred steps must do: the means of 100 batches, as by default, would come late.
-        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(maps))
-
-    image = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1) if flatten else (None, None, 1))
-    even = layers.GroupNormalization(1, center=False, scale=False)  # over the whole image
-    maps = step(even(image) if even_light else image, 16)
-    for filters in (32, 96, 256):
-        maps = step(maps, filters, strides=2)
-        maps = layers.Add()([maps, step(maps, filters)])
-    vector = (layers.Flatten() if flatten else layers.GlobalAveragePooling2D())(maps)
-    return keras.Model(image, layers.Dense(len(EMOTIONS), activation="softmax")(vector),
-                       name="compact")
-
-
 def with_preprocessing(network, augmentation, seed):
     """Put the scaling to 0..1 and the augmentation in front of a network.
 

@@ -3,9 +3,9 @@
 import contextlib
 import io
 import json
-import math
 import os
 import platform
+import shutil
 import subprocess
 import time
 import zipfile
@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
 
-from fer_helpers import __version__, models, winograd
+from fer_helpers import __version__, course, models, winograd
 from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.course import COURSE, EMOTIONS, CourseError, write_whole
 from fer_helpers.dataset import Balanced, Dataset, Examples
@@ -34,13 +36,6 @@ class Settings:
     patience: int | None = 3  # epochs without a lower val_loss; None trains to the end
     augmentation: dict = field(default_factory=lambda: dict(REPORT_AUGMENTATION))
     seed: int = 0
-    # What the report did not do (notebook 10). Left as they are, a run does not mention them.
-    one_cycle: bool = False  # up to learning_rate and down to 0, instead of a constant rate
-    weight_decay: float = 0.0  # shrinks the weights beside the gradient (AdamW)
-    # Sides of the training images in pixels, each for an equal part of the epochs. The test images
-    # get the last one: a network that learned at one size fails at another.
-    sizes: tuple[int, ...] = ()
-    both_ways: bool = False  # the predictions are the mean over each test image and its mirror
 
 
 # The report's experiments: how to build the network, and in what they differ from the defaults.
@@ -55,15 +50,29 @@ EXPERIMENTS = {
     "final": (models.build_final, {}),
     "ablation": (lambda: models.build_final(512), {}),
 }
-# Ours: nothing differs but the targets, which are those of learn_from_crowd (notebook 7).
-EXPERIMENTS["baseline_crowd"] = EXPERIMENTS["baseline"]
-SMALL_WARP = {"rotation": 10.0, "height_shift": 0.05, "width_shift": 0.05, "zoom": 0.1,
-              "horizontal_flip": True}
-# Beyond the report (notebook 10), on targets of smooth_labels, for three budgets of computing time.
-EXPERIMENTS |= {f"compact_{epochs}": (models.build_compact, {
-    "epochs": epochs, "learning_rate": 3e-3, "patience": None, "one_cycle": True,
-    "weight_decay": 0.05, "sizes": (24, 32, 32, 32), "both_ways": True,
-    "augmentation": SMALL_WARP}) for epochs in (10, 22, 88)}
+
+
+class Recipe:
+    """How to train, apart from the settings: the report's way. Notebook 10 has one of its own."""
+
+    def label(self) -> dict:
+        """Return what a run's settings say of this recipe; of the report's, nothing."""
+        return {}
+
+    def optimizer(self, rate: float, steps: int) -> keras.Optimizer:
+        """Return the optimizer for a training of so many steps (report, Figure 5)."""
+        return keras.optimizers.Adam(rate)
+
+    def images(self, images: np.ndarray, epoch: int, epochs: int) -> np.ndarray:
+        """Return training images as an epoch shows them (0 is the first); tests get the last's."""
+        return images
+
+    def predict(self, model, images: np.ndarray, batch_size: int) -> np.ndarray:
+        """Return the probabilities of test images, float32 [n, 6]."""
+        return predict(model, images, batch_size)
+
+
+REPORT = Recipe()
 
 
 def fresh_start(seed: int) -> None:
@@ -76,13 +85,16 @@ def fresh_start(seed: int) -> None:
 
 
 def run_file(dataset: Dataset, model: str, seed: int) -> Path | None:
-    """Return where the run of a user's own dataset is kept: in ``runs/``; none for the fixture."""
-    folder = COURSE / "runs" / dataset.name
+    """Return where the run of a user's own dataset is kept: ``runs/``, or ``FER_RUNS``.
+
+    Runs on the fixture are not kept: None.
+    """
+    folder = course.course_path("FER_RUNS", "runs") / dataset.name
     return None if dataset.is_fixture else folder / f"{model}_seed{seed}.npz"
 
 
-def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = None,
-          log=print) -> Run:
+def train(build, data: Balanced, settings: Settings, *, recipe: Recipe = REPORT,
+          save_to: Path | None = None, other_versions: bool = False, watch=None, log=print) -> Run:
     """Build a network from the seed, train it, one printed line an epoch, and predict the test set.
 
     As in the report, the *test* images are the validation data: early stopping looks at them.
@@ -90,184 +102,326 @@ def train(build, data: Balanced, settings: Settings, *, save_to: Path | None = N
 
     ``build``, such as :func:`fer_helpers.models.build_final`, returns an untrained network; it is
     called after :func:`fresh_start`. ``data`` is from :func:`fer_helpers.dataset.load_balanced`.
-    After ``learn_from_crowd`` or ``smooth_labels`` the network learns from shares, not labels:
-    training accuracies count how often it gives the class with the largest share; tests are by
-    labels as ever. An epoch takes ``len(train) // batch_size`` steps; ``log`` takes its line.
+    If its training labels are shares, [n, 6], the network learns from them: training accuracies
+    count how often it gives the class with the largest share; tests are by labels as ever. An epoch
+    takes ``len(train) // batch_size`` steps. ``log`` takes its line, ``watch`` the history so far.
 
     ``save_to`` is a file for the run, ending in ``.npz``. If it is there already, it is returned.
     The state after each epoch goes into a checkpoint beside it. If that is there at the start,
-    training goes on from it, and ends with the numbers of an uninterrupted training. The
-    checkpoint is removed once the run is saved.
+    training goes on from it, and ends with the numbers of an uninterrupted training; if it was made
+    with other versions or on another system, only with ``other_versions``, and the run says so.
+    The checkpoint is removed once the run is saved.
 
     Raises CourseError if there is no epoch to train, there are fewer training images than one
-    batch, or the file or its checkpoint belongs to other settings or cannot be read or written.
+    batch, the folder cannot take the files, another process is making the same run, or one of the
+    files belongs to other settings or data or cannot be read.
     """
-    if settings.epochs < 1:
-        raise CourseError(f"{settings.epochs} epochs train nothing. Ask for at least one.")
-    train_set, test_set, about, unused = data
-    if len(train_set.labels) < settings.batch_size:
-        raise CourseError(
-            f"{len(train_set.labels)} training images do not fill one batch of "
-            f"{settings.batch_size}. Ask for a smaller batch_size, or for more images."
-        )
-    shares = train_set.labels.ndim == 2
-    if shares:  # one loss for both sets, so labels become shares of 0 and 1
-        test_set = test_set._replace(labels=np.eye(len(EMOTIONS))[test_set.labels])
-    if settings.sizes:
-        test_set = _resized(test_set, settings.sizes[-1])
+    _refuse_the_impossible(data, settings)
     fresh_start(settings.seed)
     network = build()
-    kind = "" if shares else "sparse_"  # sparse: labels are positions and not one-hot vectors
-    steps = len(train_set.labels) // settings.batch_size * settings.epochs
-    model = _compiled(network, settings, f"{kind}categorical_crossentropy", steps)
-    # Keras's own early stopping decides. It is called by hand, so that a checkpoint can hold it.
-    stopper = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=settings.patience or settings.epochs,
-        restore_best_weights=settings.patience is not None,
-    )
-    stopper.set_model(model)
-    stopper.on_train_begin()
-
-    dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
-    chosen = {name: value for name, value in asdict(settings).items()
-              if name not in ("one_cycle", "weight_decay", "sizes", "both_ways") or value}
-    label = json.loads(json.dumps({"model": network.name, "dropout": dropout, **chosen}))
-    about = about | _environment()
+    training = _Training(network, _ready(data, settings, recipe), settings, recipe)
+    about = data.about | _environment()
     if faster := winograd.speed_up(network):
-        about["winograd"] = faster  # runs of other networks are what they were before
-    history, machines, checkpoint = [], [], None
-    if save_to:
-        checkpoint = Path(save_to).with_suffix(".checkpoint")
-        for left in checkpoint.parent.glob(f".{checkpoint.stem}.*.partial"):
-            left.unlink()  # half a checkpoint, from a training that was killed
-        if Path(save_to).exists():
-            run = _finished(save_to, label, about)
-            log(f"Read the finished run {Path(save_to).name}; move it away to train again")
-            return run
+        about["winograd"] = faster
+    if save_to is None:
+        _all_epochs(training, None, about, watch, log)
+        return training.finish(data, about)
+    save_to = Path(save_to)
+    with _alone(save_to, training):
+        if save_to.exists():
+            return _finished(save_to, training.label, about, log)
+        checkpoint = save_to.with_suffix(".checkpoint")
         if checkpoint.exists():
-            history, machines = _restore(checkpoint, model, stopper, label | about)
-            log(f"Going on after epoch {len(history)} from {checkpoint.name}")
-    if (machine := _machine()) not in machines:
-        machines.append(machine)
-
-    while len(history) < settings.epochs and not model.stop_training:
-        row = _one_epoch(model, train_set, test_set, settings, epoch=len(history))
-        stopper.on_epoch_end(len(history), row)
-        history.append(row)
-        if checkpoint:
-            _save(checkpoint, model, stopper, label | about, history, machines)
-        log(_epoch_line(history, settings.epochs))
-
-    kept = len(history)
-    if stopper.restore_best_weights:
-        model.set_weights(stopper.best_weights)
-        kept = stopper.best_epoch + 1
-    # Whether a network overfits shows on the training images as they are, without dropout.
-    if settings.sizes:
-        train_set = _resized(train_set, settings.sizes[-1])
-    trained = _mean_over_batches(model.test_on_batch, train_set, None, settings.batch_size)
-
-    def answers(examples):
-        found = predict(model, examples.images, settings.batch_size)
-        if settings.both_ways:
-            found += predict(model, examples.images[:, :, ::-1], settings.batch_size)
-            found /= 2
-        return found
-
-    if unused is not None and settings.sizes:
-        unused = _resized(unused, settings.sizes[-1])
-    run = Run(
-        settings=label,
-        history=pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch")),
-        probabilities=answers(test_set),
-        labels=data.test.labels,
-        ids=test_set.ids,
-        about=about | {"machines": machines, "kept_epoch": kept,
-                       "train_accuracy": trained["accuracy"]},
-        unused=None if unused is None or not len(unused.ids)
-        else Answers(answers(unused), unused.labels, unused.ids),
-    )
-    if save_to:
+            about |= training.restore(checkpoint, about, other_versions)
+            log(f"Going on after epoch {len(training.history)} from {checkpoint.name}")
+        _all_epochs(training, checkpoint, about, watch, log)
+        run = training.finish(data, about)
         save_run(run, save_to)
         checkpoint.unlink()
     return run
 
 
-def predict(model, images, batch_size: int = 64) -> np.ndarray:
+def predict(model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Return the probabilities of images, float32 [n, 6], without the wait at the end."""
     starts = range(0, len(images), batch_size)
     return np.concatenate([model.predict_on_batch(images[i:i + batch_size]) for i in starts])
 
 
-def _compiled(network, settings: Settings, loss: str, steps: int = 0):
-    """Put the preprocessing in front; choose optimizer, loss and metrics (report, Figure 5)."""
-    model = models.with_preprocessing(network, settings.augmentation, settings.seed)
-    rate = settings.learning_rate
-    if settings.one_cycle:
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate / 25, warmup_target=rate, warmup_steps=steps // 4, decay_steps=steps - steps // 4)
-    model.compile(
-        optimizer=keras.optimizers.Adam(rate, weight_decay=settings.weight_decay or None),
-        loss=loss,
-        # The loss is cross-entropy plus L2 penalty: this metric shows the first alone.
-        metrics=["accuracy", keras.metrics.MeanMetricWrapper(keras.losses.get(loss),
-                                                             name="cross_entropy")],
-    )
-    model.optimizer.build(model.trainable_variables)
-    return model
+def seconds_a_step(network, examples: Examples, settings: Settings, steps: int = 3) -> float:
+    """Time the training of a network on one batch: wall seconds a step, after a first one."""
+    training = _Training(network, Balanced(examples, examples, {}), settings, REPORT)
+    winograd.speed_up(network)
+    mean_over_batches(training.model.train_on_batch, examples, settings.batch_size)
+    started = time.perf_counter()
+    for _ in range(steps):
+        mean_over_batches(training.model.train_on_batch, examples, settings.batch_size)
+    return (time.perf_counter() - started) / steps
 
 
-def _one_epoch(model, train_set: Examples, test_set: Examples, settings: Settings,
-               epoch: int) -> dict:
-    """Train for one epoch and test; return a row of the history."""
-    started, cpu_started = time.perf_counter(), time.process_time()
-    _reseed(model, settings.seed, epoch)
-    if sizes := settings.sizes:
-        last, side = (sizes[math.ceil((number + 1) * len(sizes) / settings.epochs) - 1]
-                      for number in (max(epoch - 1, 0), epoch))
-        train_set = _resized(train_set, side)
-        if side != last:  # or TensorFlow would compile for any size, which changes last digits
-            model.make_train_function(force=True)
-    order = np.random.default_rng([settings.seed, epoch]).permutation(len(train_set.labels))
-    # Like the report, leave out the images that do not fill a last batch.
-    order = order[:len(order) // settings.batch_size * settings.batch_size]
-    row = _mean_over_batches(model.train_on_batch, train_set, order, settings.batch_size)
-    tested = _mean_over_batches(model.test_on_batch, test_set, None, settings.batch_size)
-    row |= {f"val_{name}": value for name, value in tested.items()}
-    return row | {"seconds": time.perf_counter() - started,
-                  "cpu_seconds": time.process_time() - cpu_started}
+def _refuse_the_impossible(data: Balanced, settings: Settings) -> None:
+    if settings.epochs < 1:
+        raise CourseError(f"{settings.epochs} epochs train nothing. Ask for at least one.")
+    if len(data.train.labels) < settings.batch_size:
+        raise CourseError(
+            f"{len(data.train.labels)} training images do not fill one batch of "
+            f"{settings.batch_size}. Ask for a smaller batch_size, or for more images.")
 
 
-def _resized(examples: Examples, side: int) -> Examples:
-    """Change the size of images to uint8 [n, side, side, 1]."""
-    images = keras.ops.image.resize(examples.images, (side, side), antialias=True)
-    return examples._replace(images=np.asarray(keras.ops.round(images)).astype(np.uint8))
+def _ready(data: Balanced, settings: Settings, recipe: Recipe) -> Balanced:
+    """Give tests the last epoch's form, and labels that fit the loss."""
+    test = _shown(data.test, settings.epochs - 1, settings, recipe)
+    if data.train.labels.ndim == 2:  # one loss for both sets, so labels become shares of 0 and 1
+        test = test._replace(labels=np.eye(len(EMOTIONS))[test.labels])
+    return data._replace(test=test)
 
 
-def _mean_over_batches(step, examples: Examples, order, batch_size: int) -> dict:
+def _shown(examples: Examples, epoch: int, settings: Settings, recipe: Recipe) -> Examples:
+    return examples._replace(images=recipe.images(examples.images, epoch, settings.epochs))
+
+
+def _all_epochs(training, checkpoint: Path | None, about: dict, watch, log) -> None:
+    """Train to the end, one epoch after the other, and keep the state after each."""
+    if (machine := _machine()) not in training.machines:
+        training.machines.append(machine)
+    try:
+        while not training.ended:
+            training.one_epoch()
+            if checkpoint:
+                training.save(checkpoint, about)
+            log(_epoch_line(training.history, training.settings.epochs))
+            if watch:
+                watch(training.frame)
+    except KeyboardInterrupt:
+        done = len(training.history)
+        raise course.Stopped(
+            f"Stopped. {done} of {training.settings.epochs} epochs are finished"
+            + (" and kept: run this again, and it goes on." if checkpoint else ".")) from None
+
+
+class _Training:
+    """A model with all that its next epoch depends on: what a checkpoint holds."""
+
+    def __init__(self, network, data: Balanced, settings: Settings, recipe: Recipe):
+        self.data, self.settings, self.recipe = data, settings, recipe
+        self.history, self.machines = [], []
+        dropout = [layer.rate for layer in network.layers
+                   if isinstance(layer, keras.layers.Dropout)]
+        self.label = json.loads(json.dumps({
+            "model": network.name, "dropout": dropout, **asdict(settings), **recipe.label()}))
+        self.model = self._compiled(network)
+        # Keras's own early stopping decides. It is called by hand, so that a checkpoint can hold
+        # it. Without patience it only watches.
+        self.stopper = keras.callbacks.EarlyStopping(
+            monitor="val_loss", patience=settings.patience or settings.epochs,
+            restore_best_weights=settings.patience is not None)
+        self.stopper.set_model(self.model)
+        self.stopper.on_train_begin()
+        self._shape = None
+
+    def _compiled(self, network):
+        """Put the preprocessing in front; choose optimizer, loss and metrics."""
+        train, settings = self.data.train, self.settings
+        model = models.with_preprocessing(network, settings.augmentation, settings.seed)
+        kind = "" if train.labels.ndim == 2 else "sparse_"  # sparse: labels are positions
+        loss = f"{kind}categorical_crossentropy"
+        steps = len(train.labels) // settings.batch_size * settings.epochs
+        model.compile(
+            optimizer=self.recipe.optimizer(settings.learning_rate, steps), loss=loss,
+            # The loss is cross-entropy plus L2 penalty: this metric shows the first alone.
+            metrics=["accuracy", keras.metrics.MeanMetricWrapper(keras.losses.get(loss),
+                                                                 name="cross_entropy")])
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    @property
+    def ended(self) -> bool:
+        return len(self.history) >= self.settings.epochs or self.model.stop_training
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The history so far, one row an epoch."""
+        return pd.DataFrame(
+            self.history, index=pd.RangeIndex(1, len(self.history) + 1, name="epoch"))
+
+    def one_epoch(self) -> None:
+        """Train for one epoch, test, and let the early stopping look."""
+        started, cpu_started = time.perf_counter(), time.process_time()
+        epoch, settings = len(self.history), self.settings
+        _reseed(self.model, settings.seed, epoch)
+        shown = _shown(self.data.train, epoch, settings, self.recipe)
+        if self._shape not in (None, shown.images.shape):
+            # or TensorFlow would compile for any size, which changes last digits
+            self.model.make_train_function(force=True)
+        self._shape = shown.images.shape
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(shown.labels))
+        # Like the report, leave out the images that do not fill a last batch.
+        order = order[:len(order) // settings.batch_size * settings.batch_size]
+        row = mean_over_batches(self.model.train_on_batch, shown, settings.batch_size, order,
+                                title=f"Epoch {epoch + 1}")
+        tested = mean_over_batches(self.model.test_on_batch, self.data.test, settings.batch_size)
+        row |= {f"val_{name}": value for name, value in tested.items()}
+        row |= {"seconds": time.perf_counter() - started,
+                "cpu_seconds": time.process_time() - cpu_started}
+        self.stopper.on_epoch_end(epoch, row)
+        self.history.append(row)
+
+    def finish(self, data: Balanced, about: dict) -> Run:
+        """Choose the weights that are kept; answer the test images, and the unused ones."""
+        kept, batch = len(self.history), self.settings.batch_size
+        if self.stopper.restore_best_weights:
+            self.model.set_weights(self.stopper.best_weights)
+            kept = self.stopper.best_epoch + 1
+
+        def last(examples):
+            return _shown(examples, self.settings.epochs - 1, self.settings, self.recipe)
+
+        def answers(examples):
+            return self.recipe.predict(self.model, last(examples).images, batch)
+
+        # Whether a network overfits shows on the training images as they are, without dropout.
+        trained = mean_over_batches(self.model.test_on_batch, last(data.train), batch)
+        unused = data.unused
+        return Run(
+            settings=self.label, history=self.frame, probabilities=answers(data.test),
+            labels=data.test.labels, ids=data.test.ids,
+            about=about | {"machines": self.machines, "kept_epoch": kept,
+                           "train_accuracy": trained["accuracy"]},
+            unused=Answers(answers(unused), unused.labels, unused.ids)
+            if unused is not None and len(unused.ids) else None)
+
+    def _variables(self) -> list:
+        return [*self.model.weights, *self.model.optimizer.variables]
+
+    def bytes(self) -> int:
+        """How large a checkpoint is: all variables, and the best weights."""
+        best = self.model.weights if self.stopper.restore_best_weights else []
+        return sum(np.asarray(variable).nbytes for variable in [*self._variables(), *best])
+
+    def save(self, path: Path, about: dict) -> None:
+        """Write the state after an epoch: variables, early stopping, history, machines."""
+        arrays = {f"state_{i}": np.asarray(v) for i, v in enumerate(self._variables())}
+        arrays |= {f"best_{i}": kept for i, kept in enumerate(self.stopper.best_weights or [])}
+        text = json.dumps({
+            "label": self.label | about, "history": self.history, "machines": self.machines,
+            "stop": self.model.stop_training,
+            "stopper": {name: float(getattr(self.stopper, name)) for name in _STOPPER}})
+        buffer = io.BytesIO()
+        np.savez(buffer, text=text, **arrays)
+        write_whole(path, buffer.getbuffer())
+
+    def restore(self, path: Path, about: dict, other_versions: bool) -> dict:
+        """Put a saved state back; return what the run has to say of other versions, if any."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                text = json.loads(str(file["text"]))
+                different = _different(text["label"], self.label | about)
+                if set(different) - {*_ELSEWHERE}:
+                    raise ValueError(f"it belongs to other settings or data ({_told(different)})")
+                state = [file[f"state_{i}"] for i in range(len(self._variables()))]
+                if self.stopper.restore_best_weights:
+                    self.stopper.best_weights = [
+                        file[f"best_{i}"] for i in range(len(self.model.weights))]
+            for variable, value in zip(self._variables(), state, strict=True):
+                variable.assign(value)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise CourseError(f"{path} cannot be continued: {error}. Move it away to start this "
+                              "training again.") from error
+        if different and not other_versions:
+            raise CourseError(
+                f"{path} was made elsewhere ({_told(different)}): the numbers would not be those "
+                "of one uninterrupted training. To go on all the same, call train with "
+                "other_versions=True (tools/train.py: --other-versions); the run will say so.")
+        for name, value in text["stopper"].items():
+            setattr(self.stopper, name, value if name == "best" else int(value))
+        self.model.stop_training = text["stop"]
+        self.history, self.machines = text["history"], text["machines"]
+        before = text["label"].get("begun_with", {})
+        return {"begun_with": before | different} if before | different else {}
+
+
+_STOPPER = ("best", "best_epoch", "wait", "stopped_epoch")
+
+
+@contextlib.contextmanager
+def _alone(save_to: Path, training: _Training):
+    """See before the first epoch that the folder takes the files, and that no other process is
+    making this run."""
+    write_whole(probe := save_to.with_suffix(f".{os.getpid()}.probe"), b"")
+    probe.unlink()
+    lock = save_to.with_name(f".{save_to.stem}.lock")
+    try:
+        with FileLock(lock, timeout=0):
+            for left in save_to.parent.glob(f".{save_to.stem}.checkpoint.*.partial"):
+                left.unlink()  # half a checkpoint, from a training that was killed
+            free, needed = shutil.disk_usage(save_to.parent).free, 2 * training.bytes()
+            # The last checkpoint stays until the next one is whole.
+            if free < needed and not save_to.exists():
+                raise CourseError(
+                    f"{save_to.parent} has room for {free / 1e9:.1f} GB. The checkpoints of this "
+                    f"training need {needed / 1e9:.1f} GB. Make room, or set FER_RUNS to another "
+                    "folder.")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+    except Timeout:
+        raise CourseError(f"Another process is making {save_to}. Wait until it ends, or stop it, "
+                          "and run this again.") from None
+
+
+def mean_over_batches(step, examples: Examples, batch_size: int, order=None, title="") -> dict:
     """Call ``step`` with one batch after the other; return the mean of each of its results.
 
     ``fit`` and ``evaluate`` would do the same. But with TensorFlow 2.21 they often wait at their
-    end, for about as long as they ran, until a sleeping thread of tf.data wakes up.
+    end, for about as long as they ran, until a sleeping thread of tf.data wakes up. ``order`` is
+    int [m], positions of the images; ``title`` shows a bar with it if this takes long.
     """
     order = np.arange(len(examples.labels)) if order is None else order
     batches = [order[i:i + batch_size] for i in range(0, len(order), batch_size)]
-    results = pd.DataFrame([step(examples.images[batch], examples.labels[batch], return_dict=True)
-                            for batch in batches])
+    hidden = None if title else True  # None: hidden unless somebody is looking
+    results = pd.DataFrame([
+        step(examples.images[batch], examples.labels[batch], return_dict=True)
+        for batch in tqdm(batches, title, leave=False, delay=10, disable=hidden)])
     weights = [len(batch) for batch in batches]
     return {name: float(np.average(results[name], weights=weights)) for name in results}
 
 
-def _finished(path: Path, label: dict, about: dict) -> Run:
+def _finished(path: Path, label: dict, about: dict, log) -> Run:
     """Read a run that is there already, if it is the one that was asked for."""
     run = load_run(path)
-    same = run.settings == label and about.items() <= run.about.items()
-    if not same or run.about.get("targets") != about.get("targets"):
-        raise CourseError(
-            f"{path} holds a run with other settings, data or versions. Move it away to train "
-            "again."
-        )
+    found = {name: value for name, value in run.about.items()
+             if name not in ("machines", "kept_epoch", "train_accuracy")}
+    different = _different(run.settings | found, label | about)
+    elsewhere = {name: different.pop(name) for name in _ELSEWHERE if name in different}
+    if different:
+        raise CourseError(f"{path} holds a run with other settings or data ({_told(different)}). "
+                          "Move it away to train again.")
+    note = f". It was made elsewhere ({_told(elsewhere)})" if elsewhere else ""
+    log(f"Read the finished run {path.name}; move it away to train again{note}")
     return run
+
+
+# What a run or a checkpoint says of where it was made. If only these differ, it is usable.
+_ELSEWHERE = ("course", "python", "system", "backend", "onednn", "device", "versions", "winograd",
+              "precision", "begun_with")
+
+
+def _different(then: dict, now: dict) -> dict:
+    """Return what differs between two descriptions of a run: name, and the two values."""
+    return {name: [then.get(name), now.get(name)] for name in {**then, **now}
+            if (then.get(name) or "") != (now.get(name) or "")}
+
+
+def _told(different: dict) -> str:
+    """Say in words what differs; of packages, only those that do."""
+    parts = []
+    for name, (then, now) in different.items():
+        if isinstance(then, dict) and isinstance(now, dict):
+            parts.append(_told(_different(then, now)))
+        else:
+            parts.append(f"{name}: {then} there, {now} here")
+    return "; ".join(parts)
 
 
 def _environment() -> dict:
@@ -294,7 +448,10 @@ def _machine() -> dict:
     commit = ""
     with contextlib.suppress(OSError):  # no git
         command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-        commit = subprocess.run(command, cwd=COURSE, capture_output=True, text=True).stdout.strip()
+        # The course's own commit, and not that of a repository that it may lie in.
+        own = os.environ | {"GIT_CEILING_DIRECTORIES": str(COURSE.parent)}
+        commit = subprocess.run(command, cwd=COURSE, env=own, capture_output=True,
+                                text=True).stdout.strip()
     return {"processor": processor, "cores": os.cpu_count(), "commit": commit}
 
 
@@ -319,46 +476,3 @@ def _epoch_line(history: list[dict], epochs: int) -> str:
     left = np.mean([past["seconds"] for past in history]) * (epochs - done)
     remaining = f"  about {left / 60:.0f} min left" if left > 60 else ""
     return f"Epoch {done:2}/{epochs}  {row['seconds']:4.0f} s  {numbers}{remaining}"
-
-
-def _save(path: Path, model, stopper, label: dict, history: list[dict], machines: list) -> None:
-    """Write the state after an epoch: weights, optimizer, early stopping, history, machines."""
-    arrays = {f"state_{i}": np.asarray(v) for i, v in enumerate(_state(model))}
-    arrays |= {f"best_{i}": weights for i, weights in enumerate(stopper.best_weights or [])}
-    text = json.dumps({
-        "label": label, "history": history, "machines": machines, "stop": model.stop_training,
-        "stopper": {name: float(getattr(stopper, name)) for name in _STOPPER},
-    })
-    buffer = io.BytesIO()
-    np.savez(buffer, text=text, **arrays)
-    write_whole(path, buffer.getbuffer())
-
-
-_STOPPER = ("best", "best_epoch", "wait", "stopped_epoch")
-
-
-def _state(model) -> list:
-    """All variables that the next epoch depends on."""
-    return [*model.weights, *model.optimizer.variables]
-
-
-def _restore(path: Path, model, stopper, label: dict) -> tuple[list[dict], list[dict]]:
-    """Put a saved state back; return the history so far, and the machines that made it."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            text = json.loads(str(file["text"]))
-            if text["label"] != label:
-                raise ValueError("it belongs to other settings, data or versions")
-            state = [file[f"state_{i}"] for i in range(len(_state(model)))]
-            if stopper.restore_best_weights:
-                stopper.best_weights = [file[f"best_{i}"] for i in range(len(model.weights))]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CourseError(
-            f"{path} cannot be continued: {error}. Delete it to start this training again."
-        ) from error
-    for variable, value in zip(_state(model), state, strict=True):
-        variable.assign(value)
-    for name, value in text["stopper"].items():
-        setattr(stopper, name, value if name == "best" else int(value))
-    model.stop_training = text["stop"]
-    return text["history"], text["machines"]

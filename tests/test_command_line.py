@@ -45,7 +45,7 @@ def whole(tmp_path_factory):
 
 def test_a_run_says_what_it_is(whole):
     assert whole.settings["model"] == "baseline"
-    assert whole.settings["learning_rate"] == 3e-4
+    assert whole.settings["learning_rate"] == 1e-3
     assert whole.settings["augmentation"] == {"horizontal_flip": True}
     assert whole.settings["dropout"] == [0.25]
     assert whole.settings["patience"] is None

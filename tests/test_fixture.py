@@ -8,7 +8,7 @@ import sys
 from fer_helpers.course import COURSE
 
 FIXTURE = COURSE / "data" / "fixture"
-SCRIPT = COURSE / "data" / "draw_fixture.py"
+SCRIPT = COURSE / "experiments" / "draw_fixture.py"
 
 
 def sums(folder):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments.beyond import build_compact
 from fer_helpers import models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.keras_quietly import keras
@@ -67,8 +68,8 @@ PARTS = [{"even_light": False}, {"flatten": True}, {"l2": 0.01}]
 CASES = {
     "final": (lambda: models.build_final(8), lambda: figure_4(8)),
     "baseline": (models.build_baseline, figure_9),
-    "compact": (models.build_compact, compact),
-} | {f"compact {part}": (lambda part=part: models.build_compact(**part),
+    "compact": (build_compact, compact),
+} | {f"compact {part}": (lambda part=part: build_compact(**part),
                          lambda part=part: compact(**part)) for part in PARTS}
 
 
@@ -101,7 +102,7 @@ def test_answers_and_steps_are_those_of_the_network_written_in_plain_keras(case)
 @pytest.mark.parametrize(("build", "name", "parameters"), [
     (models.build_baseline, "baseline", 4_758_342), (models.build_final, "final", 44_048_902),
     (lambda: models.build_final(512), "ablation", 22_812_678),  # by arithmetic, all three
-    (lambda: models.build_final(8), "final_8", None), (models.build_compact, "compact", 940_246),
+    (lambda: models.build_final(8), "final_8", None), (build_compact, "compact", 940_246),
 ])
 def test_names_and_numbers_of_parameters(build, name, parameters):
     network = build()
@@ -120,7 +121,7 @@ def test_the_layer_table():
 
 @pytest.mark.parametrize("side", [24, 32])
 def test_the_compact_network_takes_images_of_any_size_in_any_even_light(side):
-    network = models.build_compact()
+    network = build_compact()
     images = np.random.default_rng(0).random((2, side, side, 1), dtype="float32")
     np.testing.assert_allclose(np.asarray(network(images)).sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(network(images * 0.5 + 0.3), network(images), atol=0.01)

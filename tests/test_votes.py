@@ -199,7 +199,7 @@ def test_every_drawn_face_has_ten_voters_and_the_votes_are_no_image(drawn, fixtu
 
 
 def test_drawn_voters_answer_as_often_as_the_script_says():
-    script = runpy.run_path(str(COURSE / "data" / "draw_fixture.py"))
+    script = runpy.run_path(str(COURSE / "experiments" / "draw_fixture.py"))
     shown = {f"{emotion}{i}": (emotion, 0.5) for emotion in script["LOOK_ALIKE"]
              for i in range(1000)}
     table = pd.DataFrame([line.split(",") for line in script["draw_votes"](shown, Random(0))[1:]])

@@ -1,25 +1,49 @@
 """Make full runs without a notebook; stopped at any moment, they go on when called again.
 
     .venv/bin/python tools/train.py baseline --seeds 0-4        # --help lists the options
+    .venv/bin/python tools/train.py @gpu --workers 3 --minutes 25 --output finished
+
+The names are those of experiments/plan.py; @cpu and @gpu are lists of runs, in their order.
 """
 
 import argparse
+import collections
 import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
-from fer_helpers.course import COURSE, CourseError
+from fer_helpers.course import COURSE, CourseError, course_path
+
+# Products of matrices in full float32, whatever the GPU; and several trainings share one.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
-def train(arguments: argparse.Namespace) -> bool:
-    """Make all runs that were asked for, here in turn or on several workers; say if all ended."""
-    wanted = [(model, seed) for seed in arguments.seeds for model in arguments.model]
+def wanted(arguments: argparse.Namespace) -> list[tuple[str, int]]:
+    """Return the runs that were asked for, name and seed, each once."""
+    from experiments.plan import ALL, LISTS
+
+    runs = []
+    for name in arguments.model:
+        if name.startswith("@") and name[1:] in LISTS:
+            runs += LISTS[name[1:]]
+        elif name in ALL:
+            runs += [(name, seed) for seed in arguments.seeds]
+        else:
+            raise CourseError(f"There is no training {name}. The names are {', '.join(ALL)}, and "
+                              f"the lists @{', @'.join(LISTS)}.")
+    return list(dict.fromkeys(runs))
+
+
+def train(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> bool:
+    """Make all runs, here in turn or on several workers; say if all ended well."""
     if not (arguments.workers or arguments.scheduler):
-        for model, seed in wanted:
+        for model, seed in runs:
             train_one(model, seed, arguments)
         return True
     from dask.distributed import Client, as_completed
@@ -27,15 +51,19 @@ def train(arguments: argparse.Namespace) -> bool:
     options = [f"--{name.replace('_', '-')}={vars(arguments)[name]}" for name in (
         "data", "train_per_class", "test_per_class", "output", "epochs", "batch_size")
         if vars(arguments)[name]]
-    commands = [[model, f"--seeds={seed}", *options] for model, seed in wanted]
-    failed = 0
+    options += ["--other-versions"] * arguments.other_versions
+    commands = [[model, f"--seeds={seed}", *options] for model, seed in runs]
+    failed, started = 0, time.monotonic()
     # Dask replaces a worker that dies, and the run goes on from its checkpoint.
     here = {"n_workers": arguments.workers, "threads_per_worker": 1, "memory_limit": None,
             "dashboard_address": None, "silence_logs": logging.ERROR}
     with Client(arguments.scheduler) if arguments.scheduler else Client(**here) as client:
-        for future in as_completed(client.map(train_apart, commands, pure=False)):
+        futures = client.map(train_apart, commands, pure=False)
+        for done, future in enumerate(as_completed(futures), 1):
             failed += future.status == "error"
-            print(future.exception() or future.result(), flush=True)
+            left = (time.monotonic() - started) / done * (len(runs) - done) / 60
+            print(future.exception() or future.result(),
+                  f"  {done} of {len(runs)}, about {left:.0f} min left" * (left > 1), flush=True)
     return not failed
 
 
@@ -45,7 +73,7 @@ def train_apart(command: list[str]) -> str:
     Keras draws the seeds of its layers from Python's random numbers. Dask's threads draw from them
     too: in their process, a run would never be the same again.
     """
-    from fer_helpers.course import COURSE, CourseError  # the worker's, perhaps of another machine
+    from fer_helpers.course import CourseError  # the worker's, perhaps of another machine
 
     program = [sys.executable, COURSE / "tools" / "train.py"]
     with subprocess.Popen([*program, *command, "--tied"], stdin=subprocess.PIPE,
@@ -58,31 +86,57 @@ def train_apart(command: list[str]) -> str:
 
 def train_one(model: str, seed: int, arguments: argparse.Namespace) -> None:
     """Make one run of an experiment and save it; go on where a stopped one ended."""
+    from experiments.plan import ALL
     from fer_helpers import dataset as ds
     from fer_helpers import training
 
     if arguments.tied:  # end when the other end of the pipe is closed
         threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
-    dataset = ds.find_dataset()
+    dataset, experiment = ds.find_dataset(), ALL[model]
     sizes = ds.FIXTURE_SIZES if dataset.is_fixture else ds.REPORT_SIZES
     per_class = {split: getattr(arguments, f"{split}_per_class") or sizes[split] for split in sizes}
-    folder = arguments.output or COURSE / "runs" / dataset.name
+    folder = arguments.output or course_path("FER_RUNS", "runs") / dataset.name
     save_to = folder / f"{model}_seed{seed}.npz"
-    build, differences = training.EXPERIMENTS[model]
+    differences = experiment.settings
     if arguments.epochs:
         differences = differences | {"epochs": arguments.epochs}
     settings = training.Settings(batch_size=arguments.batch_size, seed=seed, **differences)
-    data = ds.load_balanced(dataset, per_class)
-    if model == "baseline_crowd":
-        data = ds.learn_from_crowd(data, ds.votes_of(dataset))
-    elif model.startswith("compact"):
-        data = ds.smooth_labels(data)
     name = f"{save_to.stem}  " if arguments.tied else ""
-    run = training.train(build, data, settings, save_to=save_to,
+    run = training.train(experiment.build, experiment.data(dataset, per_class), settings,
+                         recipe=experiment.recipe, save_to=save_to,
+                         other_versions=arguments.other_versions,
                          log=lambda line: print(f"{name}{line}", flush=True))
     print(f"{name}Test accuracy {run.accuracy:.2%} with the weights of epoch "
           f"{run.about['kept_epoch']}")
     print(f"{name}It is in {save_to}", flush=True)
+
+
+def foretell(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> None:
+    """Say how long a list of runs will take here, from a few steps of each kind of training."""
+    from experiments.plan import ALL
+    from fer_helpers import dataset as ds
+    from fer_helpers import training
+
+    pixels = ds.load_balanced(ds.Dataset(ds.FIXTURE), ds.FIXTURE_SIZES).train
+    batch = ds.Examples(*(part[:arguments.batch_size] for part in pixels))
+    seconds = collections.Counter()
+    step = {}  # seconds a step, by what a step depends on
+    for name, _ in runs:
+        experiment = ALL[name]
+        settings = training.Settings(batch_size=len(batch.labels), **experiment.settings)
+        network = experiment.build()
+        shown = batch._replace(images=experiment.recipe.images(batch.images, settings.epochs - 1,
+                                                               settings.epochs))
+        key = network.count_params(), shown.images.shape
+        if key not in step:
+            step[key] = training.seconds_a_step(network, shown, settings)
+        epochs = arguments.epochs or settings.epochs
+        seconds[name] += step[key] * epochs * (6 * ds.REPORT_SIZES["train"] // 64)
+    jobs = arguments.workers or 1
+    hours = sum(seconds.values()) / 3600
+    print(f"{len(runs)} runs: about {hours:.1f} hours of training one after the other"
+          + (f", shared by {jobs}. What they gain by that depends on the machine." * (jobs > 1)
+             or "."), flush=True)
 
 
 def count(text: str) -> int:
@@ -108,36 +162,48 @@ def stop(*_) -> None:
     os._exit(130)
 
 
+def read_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    add = parser.add_argument
+    add("model", nargs="+", help="baseline, final, ablation, another name of the plan, or a list")
+    add("--data", type=lambda text: Path(text).absolute(),
+        help="folder, zip or CSV; otherwise as in notebooks")
+    add("--train-per-class", type=count, help="images of each class; otherwise 2999")
+    add("--test-per-class", type=count, help="images of each class; otherwise 599")
+    add("--output", type=lambda text: Path(text).absolute(),
+        help="folder; otherwise FER_RUNS, or runs, and there the dataset's name")
+    add("--seeds", type=seeds, metavar="0-4", default="0",
+        help="one or several, up to 999 (default 0): of weights,\n"
+             "order of images, augmentation and dropout")
+    add("--epochs", type=count, help="at most; otherwise what the plan says")
+    add("--batch-size", type=count, default=64, help="images a step (default 64)")
+    add("--workers", type=count, help="processes here that share the runs")
+    add("--scheduler", help="address of a Dask scheduler whose workers share the runs")
+    add("--minutes", type=float, help="stop after so long; called again, all goes on")
+    add("--other-versions", action="store_true",
+        help="go on with a training that was begun with other versions")
+    add("--tied", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
 def main() -> int:
     """Train what was asked for; return the exit status."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop)  # Ctrl-C
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--data", type=lambda text: Path(text).absolute(),
-                        help="folder, zip or CSV; otherwise as in notebooks")
-    parser.add_argument("--train-per-class", type=count, help="of each class; otherwise 2999")
-    parser.add_argument("--test-per-class", type=count, help="of each class; otherwise 599")
-    parser.add_argument("--output", type=lambda text: Path(text).absolute(),
-                        help="folder; otherwise runs/<dataset>")
-    parser.add_argument("model", nargs="+",
-                        choices=["baseline", "final", "ablation", "baseline_crowd",
-                                 "compact_10", "compact_22", "compact_88"])
-    parser.add_argument("--seeds", type=seeds, metavar="0-4", default="0",
-                        help="one or several, up to 999: of weights, order of images, augmentation "
-                             "and dropout")
-    parser.add_argument("--epochs", type=count,
-                        help="at most; otherwise 20, and what its name says for a compact network")
-    parser.add_argument("--batch-size", type=count, default=64, help="images a step")
-    parser.add_argument("--workers", type=count, help="processes here that share the runs")
-    parser.add_argument("--tied", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--scheduler",
-                        help="address of a Dask scheduler whose workers share the runs")
-    arguments = parser.parse_args()
+    arguments = read_arguments()
     if arguments.data:
         os.environ["FER_DATA"] = str(arguments.data)
+    if arguments.minutes:
+        timer = threading.Timer(60 * arguments.minutes, stop)
+        timer.daemon = True
+        timer.start()
     try:
-        return 0 if train(arguments) else 1
+        runs = wanted(arguments)
+        if len(runs) > 1:
+            foretell(runs, arguments)
+        return 0 if train(runs, arguments) else 1
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1

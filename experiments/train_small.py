@@ -1,6 +1,6 @@
 """Train the small network that notebook 4 looks into: a minute on the fixture.
 
-    python data/train_small.py [file]        # default: data/small.keras, which must not exist
+    python experiments/train_small.py [file]      # default: data/small.keras, which must not exist
 
 Three small blocks of one convolution, so that the file stays small.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fer_helpers import dataset as ds
 from fer_helpers import models
+from fer_helpers.course import COURSE
 from fer_helpers.keras_quietly import keras
 from fer_helpers.training import Settings, fresh_start
 
@@ -41,7 +42,7 @@ def main(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "small.keras"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else COURSE / "data" / "small.keras"
     if target.exists():
         sys.exit(f"{target} exists already. Remove it first, or name another file.")
     main(target)

@@ -1,6 +1,6 @@
 """Draw the fixture: a tiny dataset of schematic faces in Kaggle's layout of FER-2013.
 
-    python data/draw_fixture.py [folder]        # default: data/fixture, which must not exist
+    python experiments/draw_fixture.py [folder]        # default: data/fixture, which must not exist
 
 Brows, eyes and mouth carry the emotion. Strength, position, size, tilt, light and noise vary with
 a seed, and some faces are nearly neutral, so that a network has something to confuse. Like
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
+DATA = Path(__file__).parents[1] / "data"
 SEED = 2013
 SIZE = 48  # pixels of an image
 FINE = 4  # drawn this much larger, then averaged down
@@ -197,7 +198,7 @@ def draw_fixture(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "fixture"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA / "fixture"
     if target.exists():
         sys.exit(f"{target} exists already. Remove it first, or name another folder.")
     draw_fixture(target)

@@ -1,6 +1,6 @@
 """Write what the course knows FER-2013 by, from the original itself. For maintainers.
 
-    python data/make_identity.py FER2013_ZIP FER2013_CSV ROWS_CSV
+    python experiments/make_identity.py FER2013_ZIP FER2013_CSV ROWS_CSV
 
 FER2013_ZIP is Kaggle's msambare/fer2013, FER2013_CSV the competition's file, and ROWS_CSV a table
 with one line for each of its rows: row, path in the zip, usage, and the ten votes of FER+. Writes

@@ -1,6 +1,6 @@
 """Try settings for the baseline, which the report does not give: a few epochs each, on FER-2013.
 
-    python data/try_baselines.py [folder]        # default: runs/tries; stopped, it goes on
+    python experiments/try_baselines.py [folder]        # default: runs/tries; stopped, it goes on
 
 Each try is kept as a run in the folder. The table of all of them goes to
 data/reference/baseline_tries.csv, where notebook 3 reads it.
