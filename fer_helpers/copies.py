@@ -146,27 +146,28 @@ def count_copies(index: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).astype(int)
 
 
-def known_copies(ids: np.ndarray) -> pd.DataFrame:
-    """Say which test images of a shipped FER-2013 run are copies; no dataset is needed.
+def known_copies(ids: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    """Say which test images of the original FER-2013 are copies; no dataset is needed.
 
-    ``ids`` is str [n], paths of test images of the balanced set of seed 0: ``ids`` of a run.
-    Returns one row an image, in the same order: ``group`` (equal for copies of each other),
-    ``copy_in_train`` (``exact``, ``near`` or nothing), and ``copy_left_out``, the same for copies
-    among the training images that were not drawn, which a network has never seen. Raises
-    CourseError if one of the images is not in that set.
+    ``ids`` is str [n], paths of test images of the six classes, such as ``ids`` of a run; ``seed``
+    that of the draw (``balance``), which decides what a network has seen. Returns one row an image,
+    in the same order: ``group`` (equal for copies of each other), ``copy_in_train`` (``exact``,
+    ``near`` or nothing), and ``copy_left_out``, the same for copies among the training images that
+    were not drawn, which a network has never seen. Raises CourseError if an image is not one.
     """
-    rows = _known_test().reindex(ids)
+    rows = _known_test(seed).reindex(ids)
     if rows["group"].isna().any():
-        raise CourseError(f"{ids[rows['group'].isna().argmax()]} is not a test image of FER-2013's "
-                          "balanced set of seed 0, so nothing is known about its copies.")
+        raise CourseError(f"{ids[rows['group'].isna().argmax()]} is not a test image of the six "
+                          "classes of FER-2013, so nothing is known about its copies.")
     return rows.astype({"group": int})
 
 
 @functools.cache
-def _known_test() -> pd.DataFrame:
+def _known_test(seed: int) -> pd.DataFrame:
     table = known_images()
-    kept = balance(table, REPORT_SIZES)
-    test = kept[kept["split"] == "test"]
-    seen, anywhere = (copies_in_train(frame)[test.index] for frame in (kept, table))
+    test = table[(table["split"] == "test") & table["emotion"].isin(EMOTIONS)]
+    kept = balance(table, REPORT_SIZES, seed=seed).query("split == 'train'")
+    seen, anywhere = (copies_in_train(frame)[test.index]
+                      for frame in (pd.concat([kept, test]), table))
     test = test.assign(copy_in_train=seen, copy_left_out=anywhere.where(seen == "", ""))
     return test.set_index("path")[["group", "copy_in_train", "copy_left_out"]]

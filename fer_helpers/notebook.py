@@ -7,9 +7,6 @@ import textwrap
 import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
 
 from fer_helpers.dataset import Dataset
 
@@ -40,14 +37,13 @@ def show_table(frame: pd.DataFrame) -> HTML:
     return HTML(table)
 
 
-def show_source(*functions) -> HTML:
+def show_source(*functions) -> Markdown:
     """Show the source of helper functions, as it is now, with the first line of each docstring."""
     sources = [textwrap.dedent(inspect.getsource(function)).rstrip() for function in functions]
     short = [re.sub(r'("""[^\n]*)\n.*?"""', r'\1"""', source, count=1, flags=re.DOTALL)
              for source in sources]
-    # <code> keeps the font fixed-width, and inline colours survive where style sheets do not.
-    formatter = HtmlFormatter(wrapcode=True, noclasses=True, nobackground=True)
-    return HTML(highlight("\n\n\n".join(short), PythonLexer(), formatter))
+    # As Markdown, it has the colours of the page that it stands on, dark or light.
+    return Markdown("```python\n" + "\n\n\n".join(short) + "\n```")
 
 
 def check(answer, right, hint: str, wrong: dict | None = None) -> None:

@@ -171,7 +171,9 @@ def test_known_copies_say_of_each_test_image_what_its_copies_are():
     kept = ds.balance(images(), ds.REPORT_SIZES)
     sides = [kept[kept["split"] == split] for split in ds.SPLITS]
     left_out = images()[images()["split"] == "train"].drop(sides[0].index)
-    shuffled = sides[1].sample(frac=1, random_state=0)
+    table = images()
+    six = table[(table["split"] == "test") & (table["emotion"] != "disgust")]
+    shuffled = six.sample(frac=1, random_state=0)
     found = copies.known_copies(shuffled["path"].to_numpy())
     assert found["group"].tolist() == shuffled["group"].tolist()
     for column, train in (("copy_in_train", sides[0]), ("copy_left_out", left_out)):
@@ -181,6 +183,7 @@ def test_known_copies_say_of_each_test_image_what_its_copies_are():
             known = column == "copy_left_out" and row.copy_in_train
             assert getattr(row, column) == ("" if known else kind)
     counts = copies.count_copies(kept).loc["test images with a copy in train"]
+    found = found.loc[sides[1]["path"]]
     assert [(found["copy_in_train"] == "exact").sum(), (found["copy_in_train"] != "").sum()] \
         == counts.tolist()
 

@@ -9,8 +9,9 @@ import nbformat
 import numpy as np
 import pytest
 
+from experiments.plan import ALL
 from fer_helpers.course import COURSE
-from fer_helpers.training import EXPERIMENTS, Settings
+from fer_helpers.training import Settings
 
 NAMES = ["01_data_audit", "02_augmentation_preview", "03_baseline_two_conv", "04_final_model",
          "05_ablation_512", "06_copies", "07_ten_people", "08_chance_or_difference",
@@ -145,7 +146,7 @@ def test_notebook_and_command_line_train_with_the_same_settings(name, model):
     pretended = SimpleNamespace(is_fixture=False, name="fer2013")
     exec(source.replace(re.search(r"[\w.]*find_dataset\(\)", source)[0], "pretended"),
          names | {"pretended": pretended, "banner": str} | {"found": names}, found := {})
-    assert found["settings"] == Settings(**EXPERIMENTS[model][1])
+    assert found["settings"] == Settings(**ALL[model].settings)
     assert found["per_class"] == {"train": 2999, "test": 599}
 
 

@@ -3,12 +3,13 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import log_loss
+from sklearn.metrics import accuracy_score, log_loss, recall_score
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from fer_helpers import dataset as ds
 from fer_helpers import runs
-from fer_helpers.course import CourseError
+from fer_helpers.copies import known_copies
+from fer_helpers.course import EMOTIONS, CourseError
 from fer_helpers.identity import images
 
 FINGERPRINT = "782b5f559f86d40c"  # of the balanced subset of the original, Kaggle's files
@@ -102,20 +103,54 @@ def test_reference_runs_can_be_read():
 
 # runs compared
 
+def made_of(made_up_run, table, seed, right, unused_right=None):
+    """A run on FER-2013's own test images, right on some of them; answers to unused ones, too."""
+    labels = table["emotion"].map(EMOTIONS.index).to_numpy()
+    run = made_up_run("baseline", seed, right, ids=table["path"].to_numpy(str))
+    wrong = np.eye(6, dtype=np.float32)[(labels + 1) % 6]
+    answers = np.where(right[:, None], np.eye(6, dtype=np.float32)[labels], wrong)
+    return dataclasses.replace(run, labels=labels, probabilities=answers,
+                               about=run.about | {"dataset": "fer2013"})
+
+
+def test_three_accuracies_against_scikit_learn(made_up_run):
+    """A run that is right on *happy* and on copies, and on half of *sad*."""
+    known = images()[lambda table: (table["split"] == "test") & (table["emotion"] != "disgust")]
+    drawn = ds.balance(images(), ds.REPORT_SIZES).query("split == 'test'")
+    answers = []
+    for table in (drawn, known.drop(drawn.index)):
+        copy = (known_copies(table["path"])["copy_in_train"] != "").to_numpy()
+        half = (np.arange(len(table)) % 2 == 0) & (table["emotion"] == "sad")
+        right = copy | half | (table["emotion"] == "happy")
+        answers.append((made_of(made_up_run, table, 3, right.to_numpy()), copy))
+    (run, copy), (other, other_copy) = answers
+    unused = runs.Answers(other.probabilities, other.labels, other.ids)
+    row = runs.accuracies([dataclasses.replace(run, unused=unused)]).loc[3]
+    assert row["test images"] == accuracy_score(run.labels, run.predictions)
+    assert row["without a copy"] == accuracy_score(run.labels[~copy], run.predictions[~copy])
+    assert row["unused"] == pytest.approx(recall_score(
+        other.labels[~other_copy], other.predictions[~other_copy], average="macro"))
+    assert 1 / 6 < row["unused"] < 2 / 6 < row["test images"], "one class and a half, and copies"
+    assert np.isnan(runs.accuracies([run]).loc[3, "unused"]), "an older file"
+    table = runs.closing_table("baseline", dataclasses.replace(run, unused=unused))
+    assert table["run made here"].iloc[4:7].tolist() == [f"{value:.2%}" for value in row]
+
+
 def test_closing_table(monkeypatch, made_up_run):
     shipped = [made_up_run("final", 0, [1, 0, 0, 0], epochs=20),
                made_up_run("final", 1, [1, 1, 1, 0], epochs=17)]
     monkeypatch.setattr(runs, "reference_runs", lambda model: shipped)
     here = made_up_run("final", 0, [1, 1, 0, 0], sure=0.5)
     table = runs.closing_table("final", here)
-    assert list(table.columns) == ["report", "run made here", "shipped runs"]
-    assert table.loc["runs"].tolist() == ["1", "1", "2"]
+    assert list(table.columns) == ["report", "shipped runs", "drawn faces"]
+    assert table.loc["runs"].tolist() == ["1", "2", "1"]
     assert table.loc["test images"].tolist() == ["3,594", "4", "4"]
-    assert table.loc["epochs run"].tolist() == ["20", "2", "17 to 20"]
+    assert table.loc["epochs run"].tolist() == ["20", "17 to 20", "2"]
     assert table.loc["test accuracy"].tolist() == [
-        "55.34%", "50.00%", "50.00% (25.00% to 75.00%)"]
+        "55.34%", "50.00% (25.00% to 75.00%)", "50.00%"]
+    assert table.loc["... without a copy in train"].tolist() == ["", "", ""], "FER-2013 only"
     expected = -(np.log(0.5) + np.log(0.1)) / 2
-    assert table.loc["test cross-entropy", "run made here"] == f"{expected:.3f}"
+    assert table.loc["test cross-entropy"].tolist()[::2] == ["", f"{expected:.3f}"]
 
 
 def test_design_difference_is_welchs(made_up_run):
