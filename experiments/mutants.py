@@ -26,18 +26,20 @@ import tempfile
 import time
 from pathlib import Path
 
+import hypothesis
 import pandas as pd
 import pytest
 
 COURSE = Path(__file__).resolve().parent.parent
 ENOUGH = 0.92
 TESTS = {  # of rooms whose tests have another name than theirs
-    "keras_quietly": ["test_training.py::test_oneDNN"], "notebook": ["test_notebook_helpers.py"],
+    "keras_quietly": ["test_keras_quietly.py",
+        "test_training.py::test_convolutions_go_through_onednn_unless_told_otherwise"], "notebook": ["test_notebook_helpers.py"],
     "beyond": ["test_models.py", "test_experiments.py"],
 }
 # What the tests would import anew in each process; nothing here starts TensorFlow's threads.
 HEAVY = ("fer_helpers.keras_quietly", "scipy.stats", "sklearn.decomposition", "seaborn", "nbformat",
-         "statsmodels.stats.proportion", "matplotlib.pyplot", "IPython.display", "hypothesis")
+         "statsmodels.stats.proportion", "matplotlib.pyplot", "IPython.display")
 # Taste, not meaning: no test should hold these fast.
 TASTE = set("""figsize fontsize fontweight weight labelpad pad padding lw ls ms alpha capsize dpi
     bbox bbox_to_anchor colWidths cellLoc width_ratios frameon loc ncols ha va rotation square layout
@@ -159,7 +161,7 @@ def attempt(file: Path, source: str, seconds: float) -> tuple[str, float, float]
             for name in [name for name in sys.modules if name.startswith("fer_helpers")]:  # anew
                 del sys.modules[name]
             sys.path.insert(0, folder)
-            os.environ["PYTHONPATH"] = folder
+            os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
             os._exit(pytest.main([
                 "-x", "-q", "--tb=no", "--no-header", "-p", "no:nbval", f"--rootdir={folder}",
                 "-o", "addopts=-p no:cacheprovider --import-mode importlib",
@@ -183,6 +185,9 @@ def main() -> int:
     options = parser.parse_args()
     for name in HEAVY:
         importlib.import_module(name)
+    # A fault is noticed by its first example; nobody needs the shortest.
+    hypothesis.settings.register_profile("first", phases=[hypothesis.Phase.generate])
+    hypothesis.settings.load_profile("first")
     files = [*sorted((COURSE / "fer_helpers").glob("[!_]*.py")), COURSE / "experiments/beyond.py"]
     reasons = {(row.room, row.before, row.after): row.reason for row in pd.read_csv(
         Path(__file__).with_suffix(".csv"), keep_default_na=False).itertuples()}
