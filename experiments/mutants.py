@@ -43,7 +43,7 @@ HEAVY = ("fer_helpers.keras_quietly", "scipy.stats", "sklearn.decomposition", "s
 # Taste, not meaning: no test should hold these fast.
 TASTE = set("""figsize fontsize fontweight weight labelpad pad padding lw ls ms alpha capsize dpi
     bbox bbox_to_anchor colWidths cellLoc width_ratios frameon loc ncols ha va rotation square layout
-    cbar_kws rcParams set_edgecolor set_facecolor margins grid tight name stacklevel strict""".split())
+    tick_params cbar_kws rcParams set_edgecolor set_facecolor margins grid tight name stacklevel strict""".split())
 EITHER = """MaxPooling2D/AveragePooling2D GlobalAveragePooling2D/GlobalMaxPooling2D relu/tanh
     softmax/sigmoid same/valid train/test exact/near left/right top/bottom min/max argmin/argmax
     idxmin/idxmax any/all cos/sin mean/median sum/mean floor/ceil maximum/minimum width/height
@@ -101,7 +101,8 @@ def changes(node):
                     yield side, None, node
         case ast.Call():
             for one in node.keywords:
-                if one.arg not in TASTE:
+                grey = isinstance(one.value, ast.Constant) and str(one.value.value)[:2] == "0."
+                if one.arg not in TASTE and not (one.arg == "color" and grey):
                     yield "keywords", [other for other in node.keywords if other is not one], None
             if len(node.args) > 1:
                 yield "args", node.args[:-1], None
