@@ -3,10 +3,10 @@
     make mutants                                          12 faults in each room
     python experiments/mutants.py --each 40 --seed 1 models copies
 
-Each mutant gets a copy of ``fer_helpers`` in a folder of its own, with the rest of the course linked
-beside it; your files are not changed. Its tests run in a fork of this process, which has TensorFlow
-imported already: five seconds less for each. Survivors are printed. ``mutants.csv`` says of some why
-they may live: it does not change the rate.
+Each mutant gets a copy of ``fer_helpers`` in a folder of its own, with the rest of the course
+linked beside it; your files are not changed. Its tests run in a fork of this process, which has
+TensorFlow imported already: five seconds less for each. Survivors are printed. ``mutants.csv`` says
+of some why they may live: it does not change the rate.
 
 Why not mutmut or cosmic-ray: mutmut 3.8 forks, too, but leaves out decorated functions (properties,
 caches, gradients) and whatever stands outside of functions (colours, tolerances, settings).
@@ -15,6 +15,7 @@ cosmic-ray 8 starts a process for each mutant, edits your files in place and cha
 
 import argparse
 import ast
+import builtins
 import importlib
 import os
 import random
@@ -32,18 +33,19 @@ import pytest
 
 COURSE = Path(__file__).resolve().parent.parent
 ENOUGH = 0.92
+ONEDNN = "test_training.py::test_convolutions_go_through_onednn_unless_told_otherwise"
 TESTS = {  # of rooms whose tests have another name than theirs
-    "keras_quietly": ["test_keras_quietly.py",
-        "test_training.py::test_convolutions_go_through_onednn_unless_told_otherwise"], "notebook": ["test_notebook_helpers.py"],
+    "keras_quietly": ["test_keras_quietly.py", ONEDNN], "notebook": ["test_notebook_helpers.py"],
     "beyond": ["test_models.py", "test_experiments.py"],
 }
 # What the tests would import anew in each process; nothing here starts TensorFlow's threads.
 HEAVY = ("fer_helpers.keras_quietly", "scipy.stats", "sklearn.decomposition", "seaborn", "nbformat",
          "statsmodels.stats.proportion", "matplotlib.pyplot", "IPython.display")
 # Taste, not meaning: no test should hold these fast.
-TASTE = set("""figsize fontsize fontweight weight labelpad pad padding lw ls ms alpha capsize dpi
-    bbox bbox_to_anchor colWidths cellLoc width_ratios frameon loc ncols ha va rotation square layout
-    tick_params cbar_kws rcParams set_edgecolor set_facecolor margins grid tight name stacklevel strict""".split())
+TASTE = set("""figsize fontsize fontweight weight labelpad pad padding lw ls ms alpha capsize dpi bbox
+    bbox_to_anchor colWidths cellLoc width_ratios frameon loc ncols ha va rotation square layout
+    tick_params cbar_kws rcParams set_edgecolor set_facecolor margins grid tight name stacklevel
+    strict""".split())  # noqa: SIM905
 EITHER = """MaxPooling2D/AveragePooling2D GlobalAveragePooling2D/GlobalMaxPooling2D relu/tanh
     softmax/sigmoid same/valid train/test exact/near left/right top/bottom min/max argmin/argmax
     idxmin/idxmax any/all cos/sin mean/median sum/mean floor/ceil maximum/minimum width/height
@@ -78,43 +80,41 @@ def other_value(value):
 
 
 def changes(node):
-    """Give the single changes of a node: field, new value, and, if not the node, what changes."""
+    """Give the single changes of a node: a field, its new value, and the part that it concerns."""
     match node:
         case ast.Constant(value=value) if (other := other_value(value)) is not None:
-            yield "value", other, None
-        case ast.Compare(ops=[operator]) | ast.BinOp(op=operator) | ast.BoolOp(op=operator) \
-                | ast.UnaryOp(op=operator) | ast.AugAssign(op=operator) \
-                if type(operator) in OPERATORS:
-            new = OPERATORS[type(operator)]()
-            yield ("ops", [new], None) if isinstance(node, ast.Compare) else ("op", new, None)
+            yield "value", other, node
+        case ast.Compare(ops=[operator]) if type(operator) in OPERATORS:
+            yield "ops", [OPERATORS[type(operator)]()], node
+        case ast.BinOp(op=operator) | ast.BoolOp(op=operator) | ast.UnaryOp(op=operator) \
+                | ast.AugAssign(op=operator) if type(operator) in OPERATORS:
+            yield "op", OPERATORS[type(operator)](), node
         case ast.If() | ast.IfExp() | ast.While():
             yield "test", ast.UnaryOp(ast.Not(), node.test), node.test
         case ast.comprehension(ifs=[test]):
             yield "ifs", [], test
         case ast.Attribute(attr=word) if word in SWAPS:
-            yield "attr", SWAPS[word], None
-        case ast.Name(id=word) if word in SWAPS and (word.isupper() or word in dir(__builtins__)):
-            yield "id", SWAPS[word], None
+            yield "attr", SWAPS[word], node
+        case ast.Name(id=word) if word in SWAPS and (word.isupper() or hasattr(builtins, word)):
+            yield "id", SWAPS[word], node
         case ast.Slice():
-            for side in ("lower", "upper", "step"):
-                if getattr(node, side):
-                    yield side, None, node
+            yield from ((side, None, node) for side in ("lower", "upper", "step")
+                        if getattr(node, side))
         case ast.Call():
             for one in node.keywords:
-                grey = isinstance(one.value, ast.Constant) and str(one.value.value)[:2] == "0."
-                if one.arg not in TASTE and not (one.arg == "color" and grey):
-                    yield "keywords", [other for other in node.keywords if other is not one], None
+                if one.arg not in TASTE and not (one.arg == "color" and "'0." in ast.unparse(one)):
+                    yield "keywords", [other for other in node.keywords if other is not one], node
             if len(node.args) > 1:
-                yield "args", node.args[:-1], None
-    if hasattr(node, "body") and isinstance(node.body, list):
-        for i, part in enumerate(node.body):
-            call = isinstance(part, ast.Expr) and isinstance(part.value, ast.Call)
-            if call or isinstance(part, ast.AugAssign):
-                yield "body", [*node.body[:i], ast.Pass(), *node.body[i + 1:]], part
+                yield "args", node.args[:-1], node
+    body = node.body if isinstance(getattr(node, "body", None), list) else []
+    for i, part in enumerate(body):
+        called = isinstance(part, ast.Expr) and isinstance(part.value, ast.Call)
+        if called or isinstance(part, ast.AugAssign):
+            yield "body", [*body[:i], ast.Pass(), *body[i + 1:]], part
 
 
 def serious(tree):
-    """Walk over a tree in a fixed order, without messages of errors, types, and matters of taste."""
+    """Walk over a tree in order, without messages of errors, types, and matters of taste."""
     skipped = (ast.Raise, ast.Import, ast.ImportFrom, ast.arg)
     for child in ast.iter_child_nodes(tree):
         name = (child.arg or "" if isinstance(child, ast.keyword) else ast.unparse(child.func)
@@ -126,23 +126,19 @@ def serious(tree):
 
 def mutants(source: str) -> list[tuple[int, str, str, str]]:
     """Give all mutants of a program: line, what was there, what is there now, and the program."""
-    found = []
-    tree = ast.parse(source)
+    found, tree = [], ast.parse(source)
     for node in serious(tree):
-        for name, value, part in list(changes(node)):
-            before, old = ast.unparse(part or node), getattr(node, name)
+        for name, value, part in [*changes(node)]:
+            before, old = ast.unparse(part), getattr(node, name)
             setattr(node, name, value)
-            shown = value[0] if part and name == "ifs" and value else value
-            after = "" if name in ("body", "ifs") else ast.unparse(
-                shown if name == "test" else node) or ":"
-            found.append(((part or node).lineno if hasattr(part or node, "lineno") else 0,
-                          before, after, ast.unparse(ast.fix_missing_locations(tree))))
+            after = ast.unparse(node if part is node else value if name == "test" else [])
+            found.append((part.lineno, before, after, ast.unparse(ast.fix_missing_locations(tree))))
             setattr(node, name, old)
     return found
 
 
 def attempt(file: Path, source: str, seconds: float) -> tuple[str, float, float]:
-    """Test a program in the place of another: what noticed it (or nothing), CPU-seconds, seconds."""
+    """Test a program in the place of another: who noticed it (or nobody), CPU-seconds, seconds."""
     tests = TESTS.get(file.stem, [f"test_{file.stem}.py"])
     with tempfile.TemporaryDirectory(prefix="mutant_") as folder:
         tree, started = Path(folder), time.monotonic()
@@ -192,7 +188,7 @@ def main() -> int:
     files = [*sorted((COURSE / "fer_helpers").glob("[!_]*.py")), COURSE / "experiments/beyond.py"]
     reasons = {(row.room, row.before, row.after): row.reason for row in pd.read_csv(
         Path(__file__).with_suffix(".csv"), keep_default_na=False).itertuples()}
-    rows, cpu = [], 0.0
+    tried, noticed, cpu = 0, 0, 0.0
     for file in files:
         room, source = file.stem, file.read_text()
         if options.rooms and room not in options.rooms:
@@ -200,24 +196,20 @@ def main() -> int:
         by, used, seconds = attempt(file, source, 600)
         if by:
             sys.exit(f"The tests of {room} fail without any fault: {by}")
-        every = mutants(source)
+        every, killed = mutants(source), 0
         drawn = random.Random(f"{options.seed} {room}").sample(every, min(options.each, len(every)))
         for line, before, after, changed in sorted(drawn):
             by, more, _ = attempt(file, changed, 20 + 5 * seconds)
-            used += more
-            rows.append((room, by))
+            used, killed = used + more, killed + bool(by)
             if not by:
-                reason = reasons.get((room, before, after), "no reason is known")
-                print(f"{room}.py:{line} survives: {reason}\n    - {before}\n    + "
-                      f"{after or '(left out)'}", flush=True)
-        cpu += used
-        killed = sum(row[0] == room and bool(row[1]) for row in rows)
+                print(f"{room}.py:{line} survives: "
+                      f"{reasons.get((room, before, after), 'no reason is known')}\n"
+                      f"    - {before}\n    + {after or '(left out)'}", flush=True)
+        tried, noticed, cpu = tried + len(drawn), noticed + killed, cpu + used
         print(f"{room:14} {killed:3} of {len(drawn):3} noticed ({len(every)} possible), "
               f"{used:5.0f} CPU-seconds", flush=True)
-    killed = sum(bool(by) for _, by in rows)
-    rate = killed / len(rows)
-    print(f"{killed} of {len(rows)} noticed: {rate:.1%}, {cpu:.0f} CPU-seconds")
-    return int(rate < ENOUGH)
+    print(f"{noticed} of {tried} noticed: {noticed / tried:.1%}, {cpu:.0f} CPU-seconds")
+    return int(noticed / tried < ENOUGH)
 
 
 if __name__ == "__main__":

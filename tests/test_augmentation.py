@@ -43,7 +43,7 @@ def transformed(images, cases):
 def by_generator(image, p):
     return oracle().apply_transform(image, {  # its shifts are in pixels
         "theta": p["theta"], "tx": p["width_shift"] * WIDTH, "ty": p["height_shift"] * HEIGHT,
-        "shear": p["shear"], "zx": p["zoom_x"], "zy": p["zoom_y"], "flip_horizontal": p["flip"] > 0})
+        "shear": p["shear"], "zx": p["zoom_x"], "zy": p["zoom_y"], "flip_horizontal": p["flip"]})
 
 
 def by_matrices(image, p):

@@ -168,10 +168,9 @@ def test_layer_table_shows_both_and_marks_what_differs_only():
     cells = axis.tables[0].get_celld()
     columns = ["type", "output", "parameters", "printed_output", "printed_parameters"]
     shown = table[columns].assign(parameters=table["parameters"].map("{:,}".format)).to_numpy()
-    assert words(cells[0, column].get_text() for column in range(5)) == [
-        "layer", "output", "parameters", "report: output", "report: parameters"]
-    assert [words(cells[row + 1, column].get_text() for column in range(5)) for row in range(len(table))] \
-        == shown.tolist()
+    heads = ["layer", "output", "parameters", "report: output", "report: parameters"]
+    assert [words(cells[row, column].get_text() for column in range(5))
+            for row in range(len(table) + 1)] == [heads, *shown.tolist()]
     red = {cell.get_text().get_text() for cell in cells.values()
            if cell.get_text().get_color() == ALERT_COLOUR}
     assert red == {"36,832", "1536", "3,718,048", "1", "1,280"}
