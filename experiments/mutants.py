@@ -42,10 +42,10 @@ TESTS = {  # of rooms whose tests have another name than theirs
 HEAVY = ("fer_helpers.keras_quietly", "scipy.stats", "sklearn.decomposition", "seaborn", "nbformat",
          "statsmodels.stats.proportion", "matplotlib.pyplot", "IPython.display")
 # Taste, not meaning: no test should hold these fast.
-TASTE = set("""figsize fontsize fontweight weight labelpad pad padding lw ls ms alpha capsize dpi bbox
-    bbox_to_anchor colWidths cellLoc width_ratios frameon loc ncols ha va rotation square layout
-    tick_params cbar_kws rcParams set_edgecolor set_facecolor margins grid tight name stacklevel
-    strict""".split())  # noqa: SIM905
+TASTE = set("""figsize fontsize fontweight weight labelpad pad padding lw ls ms alpha capsize dpi
+    bbox bbox_to_anchor colWidths cellLoc width_ratios frameon loc ncols ha va rotation square
+    layout tick_params cbar_kws rcParams set_edgecolor set_facecolor margins grid tight name
+    stacklevel strict""".split())  # noqa: SIM905
 EITHER = """MaxPooling2D/AveragePooling2D GlobalAveragePooling2D/GlobalMaxPooling2D relu/tanh
     softmax/sigmoid same/valid train/test exact/near left/right top/bottom min/max argmin/argmax
     idxmin/idxmax any/all cos/sin mean/median sum/mean floor/ceil maximum/minimum width/height

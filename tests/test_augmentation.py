@@ -16,21 +16,12 @@ IDENTITY = {"theta": 0.0, "height_shift": 0.0, "width_shift": 0.0, "shear": 0.0,
             "zoom_x": 1.0, "zoom_y": 1.0, "flip": 0.0}
 # Each parameter alone, at both ends and in between; the shear also far beyond the report's 0.1
 # degrees, where a mistake would show; then everything together.
-CASES = [
-    {},
-    {"theta": 30.0}, {"theta": -30.0}, {"theta": 7.3},
-    {"height_shift": 0.1}, {"height_shift": -0.1}, {"height_shift": 0.033},
-    {"width_shift": 0.1}, {"width_shift": -0.1}, {"width_shift": -0.071},
-    {"shear": 0.1}, {"shear": -0.1}, {"shear": 20.0}, {"shear": -20.0},
-    {"zoom_x": 0.9}, {"zoom_x": 1.1}, {"zoom_y": 0.9}, {"zoom_y": 1.1},
-    {"flip": 1.0},
-    {"theta": 21.0, "height_shift": 0.07, "width_shift": -0.04, "shear": 15.0,
-     "zoom_x": 0.93, "zoom_y": 1.08, "flip": 1.0},
-    {"theta": -13.0, "height_shift": -0.02, "width_shift": 0.09, "shear": -8.0,
-     "zoom_x": 1.04, "zoom_y": 0.91, "flip": 0.0},
-]
-
-
+ALONE = {"theta": [30, -30, 7.3], "height_shift": [0.1, -0.1, 0.033],
+         "width_shift": [0.1, -0.1, -0.071], "shear": [0.1, -0.1, 20, -20],
+         "zoom_x": [0.9, 1.1], "zoom_y": [0.9, 1.1], "flip": [1]}
+CASES = [{}, *({name: value} for name, values in ALONE.items() for value in values),
+         dict(zip(IDENTITY, (21, 0.07, -0.04, 15, 0.93, 1.08, 1), strict=True)),
+         dict(zip(IDENTITY, (-13, -0.02, 0.09, -8, 1.04, 0.91, 0), strict=True))]
 IMAGES = np.random.default_rng(0).integers(0, 256, (len(CASES), HEIGHT, WIDTH, 2)).astype("float32")
 
 

@@ -67,18 +67,16 @@ def test_the_original_has_the_groups_that_are_shipped(copy, marked, monkeypatch)
 
 # similarity
 
-def jpeg(image, quality):
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
+def saved_badly(image):
+    image.save(buffer := io.BytesIO(), "JPEG", quality=30)
     return Image.open(buffer)
 
 
 CHANGES = {
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.3),
     "less contrast": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
-    "mirrored": ImageOps.mirror,
+    "mirrored": ImageOps.mirror, "saved badly": saved_badly,
     "mirrored and darker": lambda image: ImageOps.mirror(image).point(lambda v: v * 0.7),
-    "saved badly": lambda image: jpeg(image, 30),
     "sharpened": lambda image: ImageEnhance.Sharpness(image).enhance(2),
 }
 
