@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # JupyterLab would otherwise ask the network for news and newer versions.
 NEWS := @jupyterlab/apputils-extension:announcements
 
-.PHONY: setup check notebooks site slides lab test bench mutants figures refresh lock clean help
+.PHONY: setup check notebooks site slides sheets lab test bench mutants figures refresh lock clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ site: setup  ## build the course as pages with a search: build/site/index.html
 
 slides: setup  ## make the slides of Part I, one hour, offline: build/slides/index.html
 	$(BIN)/python tools/make_slides.py
+
+sheets: setup  ## make the sheets to print, A4, one page each: build/sheets/
+	$(BIN)/python tools/make_sheets.py
 
 lab: setup  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter lab notebooks/01_data_audit.ipynb

@@ -112,14 +112,14 @@ def prepared(way: str, network: str, folder: str, steps: int) -> dict:
                 "input": lambda: timed(lambda: [next(batches) for _ in range(steps)])}
     network = build()
     winograd.speed_up(network)
-    model = training._compiled(network, settings, "sparse_categorical_crossentropy")
+    model = training.compiled(network, settings)
     images = draw_images(BATCH * steps)[..., None]
     batches = np.split(images, steps)
     labels = np.arange(len(images)) % len(EMOTIONS)
     front = keras.Sequential(model.layers[:2])  # scaling and augmentation
     deliver = tensorflow.function(lambda batch: front(batch, training=True))
-    return {"step": lambda: timed(training._mean_over_batches, model.train_on_batch,
-                                  Examples(images, labels, None), None, BATCH),
+    return {"step": lambda: timed(training.mean_over_batches, model.train_on_batch,
+                                  Examples(images, labels, None), BATCH),
             "input": lambda: timed(
                 lambda: [deliver(batch.astype("float32")) for batch in batches])}
 
@@ -299,9 +299,9 @@ def main() -> None:
         if "FER_DATA" in os.environ:
             dataset = find_dataset()
             rows += time_dataset(dataset.root, dataset.name, 3)
-    from fer_helpers.training import _machine
+    from fer_helpers.training import machine
 
-    head = (f"# {date.today()}, {_machine()['processor']}, {os.cpu_count()} cores, Python "
+    head = (f"# {date.today()}, {machine()['processor']}, {os.cpu_count()} cores, Python "
             f"{platform.python_version()}, TensorFlow {version('tensorflow')}\n")
     text = head + summary(pd.DataFrame(rows)).to_csv(index=False, float_format="%.4g")
     write_whole(arguments.output / "bench.csv", text.encode())

@@ -13,17 +13,22 @@ exclude_patterns = [".*", "build", "runs", "data/f*"]  # no need to search these
 
 extensions = ["myst_nb"]
 nb_execution_mode = "off"  # the notebooks are shown as they are committed
+nb_merge_streams = True  # one box for what a cell prints, and not one for each line
+nb_ipywidgets_js = {}  # a page shows figures, not controls: nothing to load for them
 myst_heading_anchors = 2  # a link may lead to a section
 
 html_theme = "furo"
 html_static_path = html_css_files = ["site.css"]
-html_copy_source = html_show_copyright = False
+html_copy_source = False
+copyright = "2026, the authors of this course. Text, slides and figures: CC BY 4.0. Code: MIT"
 html_show_search_summary = False  # it would need a web server
 
 PARTS = {
     "Part I, the report": ["notebooks/0[1-5]*"],
     "Part II, beyond the report": ["notebooks/[01][06-9]*"],
-    "Beside the notebooks": ["docs/glossary", "docs/teacher", "docs/model_cards", "data/README"],
+    "Beside the notebooks": ["docs/students", "docs/quiz", "docs/homework", "docs/teacher",
+                             "docs/glossary", "docs/model_cards", "data/README", "docs/data",
+                             "docs/speed"],
 }
 
 

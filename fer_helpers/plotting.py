@@ -26,13 +26,13 @@ plt.rcParams.update({
 })
 
 
-def save_figure(figure: Figure, name: str, dataset: str) -> str:
+def save_figure(figure: Figure, name: str, dataset: str) -> None:
     """Write the dataset's name under the picture; save it as ``figures/<dataset>/<name>.png``.
 
     ``FER_FIGURES`` names another folder than ``figures``; a relative one counts from the course's
     folder. A figure with images of another dataset than the fixture gets ``_faces`` at the end of
     its name: git ignores such files. A picture that looks the same already is left as it is.
-    Returns the path below the folder. Raises CourseError if it cannot be written to.
+    Raises CourseError if the folder cannot be written to.
     """
     figure.text(0.995, 0.0, f"dataset: {dataset}", ha="right", va="top", fontsize=8, color="0.4")
     if faces := dataset != "fixture" and shows_images(figure):
@@ -45,9 +45,8 @@ def save_figure(figure: Figure, name: str, dataset: str) -> str:
     path = course_path("FER_FIGURES", "figures") / dataset / f"{name}.png"
     with contextlib.suppress(OSError):  # no such picture yet, or a damaged one
         if look_alike(path, buffer):
-            return f"{dataset}/{name}.png"
+            return
     write_whole(path, buffer.getvalue())
-    return f"{dataset}/{name}.png"
 
 
 def shows_images(figure: Figure) -> bool:
@@ -66,7 +65,7 @@ def look_alike(first, second) -> bool:
     return one.shape == other.shape and (abs(one - other).max(axis=2) > 24).sum() <= 5
 
 
-def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
+def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *, title: str = "",
                     row_labels: list[str] | None = None,
                     colours: list[str] | None = None) -> Figure:
     """Draw grey images [n, 48, 48, 1] with values from 0 to 255, a title above each (Figures 2, 3).
@@ -74,8 +73,10 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
     ``row_labels`` has a word for the left of each row, ``colours`` a colour for each title.
     """
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(1.35 * columns, 1.55 * rows),
-                                squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained",
+                                figsize=(1.35 * columns, 1.55 * rows + 0.3 * bool(title)))
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
@@ -92,23 +93,21 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *,
     return figure
 
 
-def plot_bars(counts: pd.DataFrame, title: str) -> Figure:
+def plot_bars(counts: pd.DataFrame, title: str, colours: list[str] | None = None) -> Figure:
     """Draw a frame of counts: a group of bars for each row, a colour for each column."""
     rows, columns = counts.shape
     figure, axis = plt.subplots(figsize=(9, 0.9 + rows * (0.16 + 0.2 * columns)),
                                 layout="constrained")
-    counts.plot.barh(ax=axis, width=0.8, color=[TRAIN_COLOUR, TEST_COLOUR][:columns],
-                     legend=False)
+    counts.plot.barh(ax=axis, width=0.8, legend=False,
+                     color=colours or [TRAIN_COLOUR, TEST_COLOUR][:columns])
     axis.set_title(title, loc="left")
     axis.set(xlabel="", ylabel="", xticks=[])
     axis.spines[["bottom", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
     axis.invert_yaxis()
-    for bars in axis.containers:
-        axis.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=9)
+    for bars, name in zip(axis.containers, counts, strict=True):
+        axis.bar_label(bars, fmt="{:,.0f}" + f" {name}" * (columns > 1), padding=3, fontsize=9)
     axis.margins(x=0.1)
-    if columns > 1:
-        axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

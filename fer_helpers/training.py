@@ -147,15 +147,21 @@ def predict(model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
     return np.concatenate([model.predict_on_batch(images[i:i + batch_size]) for i in starts])
 
 
-def seconds_a_step(network, examples: Examples, settings: Settings, steps: int = 3) -> float:
-    """Time the training of a network on one batch: wall seconds a step, after a first one."""
-    training = _Training(network, Balanced(examples, examples, {}), settings, REPORT)
-    winograd.speed_up(network)
-    mean_over_batches(training.model.train_on_batch, examples, settings.batch_size)
-    started = time.perf_counter()
-    for _ in range(steps):
-        mean_over_batches(training.model.train_on_batch, examples, settings.batch_size)
-    return (time.perf_counter() - started) / steps
+def compiled(network, settings: Settings, *, shares=False, recipe: Recipe = REPORT, steps=0):
+    """Put the preprocessing in front of a network; choose optimizer, loss and metrics.
+
+    ``shares`` says whether it learns from shares, [n, 6], instead of labels; ``steps`` is the
+    length of the whole training, for recipes that plan ahead.
+    """
+    model = models.with_preprocessing(network, settings.augmentation, settings.seed)
+    loss = "categorical_crossentropy" if shares else "sparse_categorical_crossentropy"
+    model.compile(
+        optimizer=recipe.optimizer(settings.learning_rate, steps), loss=loss,
+        # The loss is cross-entropy plus L2 penalty: this metric shows the first alone.
+        metrics=["accuracy", keras.metrics.MeanMetricWrapper(keras.losses.get(loss),
+                                                             name="cross_entropy")])
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def _refuse_the_impossible(data: Balanced, settings: Settings) -> None:
@@ -181,8 +187,8 @@ def _shown(examples: Examples, epoch: int, settings: Settings, recipe: Recipe) -
 
 def _all_epochs(training, checkpoint: Path | None, about: dict, watch, log) -> None:
     """Train to the end, one epoch after the other, and keep the state after each."""
-    if (machine := _machine()) not in training.machines:
-        training.machines.append(machine)
+    if (here := machine()) not in training.machines:
+        training.machines.append(here)
     try:
         while not training.ended:
             training.one_epoch()
@@ -208,7 +214,9 @@ class _Training:
                    if isinstance(layer, keras.layers.Dropout)]
         self.label = json.loads(json.dumps({
             "model": network.name, "dropout": dropout, **asdict(settings), **recipe.label()}))
-        self.model = self._compiled(network)
+        count, shares = len(data.train.labels), data.train.labels.ndim == 2
+        self.model = compiled(network, settings, shares=shares, recipe=recipe,
+                              steps=count // settings.batch_size * settings.epochs)
         # Keras's own early stopping decides. It is called by hand, so that a checkpoint can hold
         # it. Without patience it only watches.
         self.stopper = keras.callbacks.EarlyStopping(
@@ -217,21 +225,6 @@ class _Training:
         self.stopper.set_model(self.model)
         self.stopper.on_train_begin()
         self._shape = None
-
-    def _compiled(self, network):
-        """Put the preprocessing in front; choose optimizer, loss and metrics."""
-        train, settings = self.data.train, self.settings
-        model = models.with_preprocessing(network, settings.augmentation, settings.seed)
-        kind = "" if train.labels.ndim == 2 else "sparse_"  # sparse: labels are positions
-        loss = f"{kind}categorical_crossentropy"
-        steps = len(train.labels) // settings.batch_size * settings.epochs
-        model.compile(
-            optimizer=self.recipe.optimizer(settings.learning_rate, steps), loss=loss,
-            # The loss is cross-entropy plus L2 penalty: this metric shows the first alone.
-            metrics=["accuracy", keras.metrics.MeanMetricWrapper(keras.losses.get(loss),
-                                                                 name="cross_entropy")])
-        model.optimizer.build(model.trainable_variables)
-        return model
 
     @property
     def ended(self) -> bool:
@@ -439,7 +432,7 @@ def _environment() -> dict:
     }
 
 
-def _machine() -> dict:
+def machine() -> dict:
     """Where a training ran, for the record: last digits and seconds depend on it."""
     processor = platform.processor()
     with contextlib.suppress(OSError):

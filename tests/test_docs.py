@@ -1,12 +1,22 @@
-"""The pages beside the notebooks: a glossary in order, and no result typed in."""
+"""The pages beside the notebooks: a glossary in order, no result typed in, and one lesson."""
 
 import functools
+import itertools
 import re
 
+import check_outputs
+import lesson
+import make_sheets
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.text import Text
+from scipy import stats
 
-from fer_helpers.course import COURSE
+from fer_helpers.course import COURSE, EMOTIONS
+from fer_helpers.identity import images
+from fer_helpers.runs import design_difference, reference_runs
 
 GLOSSARY = (COURSE / "docs" / "glossary.md").read_text(encoding="utf-8")
 
@@ -62,8 +72,249 @@ def test_a_wrong_row_is_found(old, new, fault):
     assert any(fault in found for found in faults(GLOSSARY.replace(old, new, 1)))
 
 
-@pytest.mark.parametrize("name", ["teacher", "model_cards", "glossary"])
+@pytest.mark.parametrize("name", ["teacher", "students", "quiz", "model_cards", "glossary"])
 def test_no_result_of_ours_is_typed_in(name):
     """Results stand in the README's table, which is written from the runs."""
     text = (COURSE / "docs" / f"{name}.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\d+\.\d+ %", text)) <= {"47.22 %", "55.34 %", "53.09 %"}
+
+
+# The lesson
+
+TABLE = lesson.lesson()
+LESSONS = [(number, one) for number, plan in enumerate(TABLE["plan"]) for one in plan["lesson"]]
+
+
+def headings(number):
+    cells = nbformat.read(lesson.notebook_path(number), as_version=4).cells
+    return re.findall(r"^#+ (.*)$", "\n".join(cell.source for cell in cells
+                                              if cell.cell_type == "markdown"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("plan", "about"), LESSONS)
+def test_a_lesson_takes_its_minutes(plan, about):
+    found = lesson.steps(TABLE, plan, about["notebooks"])
+    assert sum(step["length"] for step in found) == about["minutes"]
+    assert all(one["start"] + one["length"] == two["start"]
+               for one, two in itertools.pairwise(found))
+    assert found[0].get("opens"), "a lesson begins with an opener"
+
+
+def test_the_hour_is_one_for_a_class():
+    """Eight minutes on paper; loss and epoch before the first curve; the end is never skipped."""
+    hour = lesson.steps(TABLE, 0, TABLE["plan"][0]["lesson"][0]["notebooks"])
+    assert [step["length"] for step in hour if step["title"] == "Exercise: on paper"] == [8]
+    titles = [step["title"] for step in hour]
+    assert titles.index("How does a network learn?") < titles.index("Does it learn?")
+    assert titles[-1] == "What 55 % does not say"
+
+
+@pytest.mark.parametrize("step", TABLE["step"], ids=lambda step: step["title"])
+def test_a_step_is_complete_and_has_its_place_in_a_notebook(step):
+    assert step["section"] in headings(step["notebook"])
+    assert len(step["minutes"]) == len(TABLE["plan"]) and len(step["notes"]) > 40
+    assert step.get("exercise") in (None, "class", "paper", "computer")
+    assert all(minutes == 0 or 1 <= minutes <= 15 for minutes in step["minutes"])
+
+
+def test_the_pages_are_written_from_the_table():
+    for page in lesson.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert lesson.filled(text) == text, f"{page.name}: call python tools/lesson.py"
+    assert lesson.filled("<!-- plan -->") != "<!-- plan -->"
+
+
+def test_wrong_answers_belong_to_questions_that_exist():
+    text = (COURSE / "docs" / "teacher.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| \[[^]]+\]\(([^)]+)\) \| ([^|]+) \| [^|]+ \| [^|]+ \|$",
+                       text.partition("## Typical wrong answers")[2], re.MULTILINE)
+    assert len(found) > 25
+    for place, question in found:
+        words = " ".join(re.sub(r"`[^`]*`|[*\[]", " ", question).casefold().split())
+        there = (prose(place.removeprefix("../notebooks/")) if "notebooks" in place
+                 else (COURSE / "docs" / place).read_text(encoding="utf-8").casefold())
+        assert words in there, (place, question)
+
+
+def test_the_quiz_has_a_key_to_each_of_its_twenty_questions():
+    questions, key = (COURSE / "docs" / "quiz.md").read_text(encoding="utf-8").split("## Key")
+    assert re.findall(r"^(\d+)\. .*\?", questions, re.MULTILINE) == [str(i) for i in range(1, 21)]
+    assert re.findall(r"^\| (\d+) \| [^|]+ \| [^|]+ \| [^|]+ \|$", key, re.MULTILINE) == [
+        str(i) for i in range(1, 21)]
+    assert make_sheets.stop([2.0, 1.5, 1.6, 1.4, 1.5, 1.6, 1.7]) == (7, 4)
+    low, high = stats.binomtest(13, 20).proportion_ci(method="wilson")
+    assert f"{low:.0%} to {high:.0%}".replace("%", " %") in key
+
+
+# What a slide says about a picture of our runs
+
+
+def accuracy(model):
+    return np.mean([run.accuracy for run in reference_runs(model)])
+
+
+def by_class(model):
+    """Return recall and F1 of all runs of a model together, by class."""
+    truth, said = (np.concatenate([getattr(run, name) for run in reference_runs(model)])
+                   for name in ("labels", "predictions"))
+    matrix = pd.crosstab(truth, said)
+    hits = np.diag(matrix)
+    return pd.DataFrame({"recall": hits / matrix.sum(axis=1), "f1": 2 * hits / (
+        matrix.sum(axis=1) + matrix.sum(axis=0))}).set_axis(list(EMOTIONS))
+
+
+def most_confused():
+    runs = reference_runs("final")
+    matrix = sum(pd.crosstab(run.labels, run.predictions).to_numpy() for run in runs)
+    pairs = {(one, two): matrix[i, j] + matrix[j, i] for (i, one), (j, two)
+             in itertools.combinations(enumerate(EMOTIONS), 2)}
+    return sorted(pairs, key=pairs.get)
+
+
+def votes():
+    """Return the share of the vote for each of ten answers, image by image, a coin at ties."""
+    table = images().set_index("path").loc[reference_runs("final")[0].ids]
+    ten = table.loc[:, "neutral":"NF"]
+    wins = ten.eq(ten.max(axis=1), axis=0)
+    return table["emotion"], ten, wins.div(wins.sum(axis=1), axis=0)
+
+
+NAMES = dict(zip(EMOTIONS, ["happiness", "sadness", "fear", "surprise", "neutral", "anger"],
+                 strict=True))
+
+
+def confirmed():
+    emotion, _, wins = votes()
+    own = pd.Series({i: wins.loc[i, NAMES[name]] for i, name in emotion.items()})
+    return own.groupby(emotion).mean()
+
+
+def instead(label):
+    emotion, _, wins = votes()
+    return list(wins[emotion == label].sum().sort_values(ascending=False).index)
+
+
+def one_of_ten():
+    emotion, ten, _ = votes()
+    return np.mean([ten.loc[i, NAMES[name]] / ten.loc[i].sum() for i, name in emotion.items()])
+
+
+def penalty():
+    first = [run.history.iloc[0] for run in reference_runs("final")]
+    return min(1 - one["cross_entropy"] / one["loss"] for one in first)
+
+
+def coins():
+    one, two = (run.predictions == run.labels for run in
+                (reference_runs("final")[0], reference_runs("ablation")[0]))
+    return stats.binomtest(int((one & ~two).sum()), int((one != two).sum())).pvalue
+
+
+def ladder():
+    table = pd.read_csv(COURSE / "data" / "reference" / "ladder.csv").set_index("rung")
+    return table[table["change"].notna()]
+
+
+def silence():
+    found = []
+    for run in reference_runs("compact_22"):
+        right = (run.predictions == run.labels)[np.argsort(-run.probabilities.max(axis=1))]
+        found.append([right[:len(right) * part // 10].mean() for part in (2, 4, 6, 8, 10)])
+    return np.diff(found, axis=1)
+
+
+SIX = images()[lambda table: table["emotion"].isin(EMOTIONS)]
+HOLDS = {
+    "*Disgust* goes first": lambda: images()["emotion"].value_counts().idxmin() == "disgust",
+    "*surprise* is brighter than *sad*": lambda: np.diff(SIX.groupby("emotion")["brightness"]
+                                                         .median()[["sad", "surprise"]]) > 10,
+    "new ones do not follow: **overfitting**": lambda: all(
+        run.about["train_accuracy"] - run.accuracy > 0.05 for run in reference_runs("baseline")),
+    "*Happy* and *surprise* are easy": lambda: set(
+        by_class("baseline")["f1"].nlargest(2).index) == {"happy", "surprise"},
+    "*Fear* is mostly called by other names": lambda: by_class("baseline")["recall"]["fear"] < 0.5,
+    "Training and test lie close": lambda: all(
+        (run.history["accuracy"] - run.history["val_accuracy"]).abs().iloc[-5:].mean() < 0.06
+        for run in reference_runs("final")),
+    "Most of it is **penalty**": lambda: penalty() > 0.5,
+    "*Sad* is in the three longest bars": lambda: all("sad" in pair
+                                                      for pair in most_confused()[-3:]),
+    "*Happy* is nearly always confirmed, *fear* seldom": lambda: (
+        confirmed()["happy"] > 0.85 and confirmed()["fear"] < 0.25),
+    "For *fear*, *neutral* and *sad* come before": lambda: instead("fear")[:2] == [
+        "neutral", "sadness"],
+    "for *sad*, *neutral* comes first": lambda: instead("sad")[0] == "neutral",
+    "One person is about as often right as the final model": lambda: abs(
+        one_of_ten() - accuracy("final")) < 0.05,
+    "Ten who vote are right more often": lambda: confirmed().mean() > accuracy("final") + 0.01,
+    "Chance alone often does as much": lambda: coins() > 0.2,
+    "The bars of final and ablation overlap": lambda: np.prod(design_difference(
+        reference_runs("final"), reference_runs("ablation"))[["low", "high"]]) < 0,
+    "Smaller images lose points at first": lambda: (
+        ladder()["both_ways"][2] < ladder()["both_ways"][1] - 0.03),
+    "but cost half": lambda: 0.35 < ladder()["compute"][2] / ladder()["compute"][1] < 0.6,
+    "Some of the largest gains cost nothing": lambda: (
+        ladder()["both_ways"][4] > ladder()["both_ways"][3] + 0.04
+        and ladder()["compute"][4] < ladder()["compute"][3] * 1.02),
+    "The small networks pass the report": lambda: accuracy("compact_10") > 0.5534,
+    "The fewer images it answers, the more often it is right": lambda: (silence() < 0).all(),
+}
+RULES = {"Two spreads", "The answer in one picture", "Does a network recognise them?",
+         "How many test images are known from training?", "How many seeds does it take?"}
+
+
+@pytest.mark.parametrize("sentence", HOLDS)
+def test_what_a_slide_says_holds_for_the_runs_that_come_with_the_course(sentence):
+    assert any(sentence in step[key] for step in TABLE["step"] for key in ("ask", "then")
+               if key in step), "no slide says so"
+    assert HOLDS[sentence]()
+
+
+def test_every_slide_with_a_picture_of_our_runs_is_guarded():
+    """The others state a rule, or what the picture is drawn from."""
+    for step in TABLE["step"]:
+        if (COURSE / "figures" / "fer2013" / f"{step.get('shows')}.png").is_file():
+            assert step["title"] in RULES or any(
+                sentence in step[key] for sentence in HOLDS for key in ("ask", "then")), step
+
+
+# Sheets, and the check of pre-commit
+
+
+@pytest.mark.parametrize("name", make_sheets.SHEETS)
+def test_a_sheet_is_a_page_and_its_words_stay_on_it(name):
+    figure = make_sheets.SHEETS[name]()
+    assert tuple(figure.get_size_inches()) == make_sheets.A4
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.findobj(Text)
+             if text.get_visible() and text.get_text().strip()]
+    width, height = figure.canvas.get_width_height()
+    assert all(box.x0 > 0 and box.x1 < 0.98 * width and box.y0 > 0 and box.y1 < height
+               for box in boxes)
+    assert make_sheets.LICENCE in "".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_the_sheets_agree_with_the_notebooks():
+    parts = make_sheets.convolution(make_sheets.SQUARE)
+    assert f"nine = {parts['after max pooling'].tolist()}" in "".join(
+        cell.source for cell in nbformat.read(lesson.notebook_path(3), as_version=4).cells)
+    sources = "".join(cell.source
+                      for cell in nbformat.read(lesson.notebook_path(4), as_version=4).cells)
+    assert str(make_sheets.MATRIX.to_numpy().tolist()) in sources
+    assert f"pd.Series({make_sheets.HISTORIES['A']}, " in sources
+    assert [make_sheets.stop(losses) for losses in make_sheets.HISTORIES.values()] == [
+        (6, 3), (8, 5), (20, 18)]
+
+
+@pytest.mark.parametrize(("counts", "outputs", "found"), [
+    ([1, 2], [{"output_type": "stream"}], []),
+    ([1, 2], [], ["no outputs"]),
+    ([2, 1], [{"output_type": "stream"}], ["top to bottom"]),
+    ([1, 2], [{"output_type": "error", "ename": "E", "evalue": "v"}], ["an error: E: v"]),
+])
+def test_pre_commit_refuses_a_notebook_without_its_outputs(counts, outputs, found):
+    cells = [{"cell_type": "code", "execution_count": count, "outputs": []} for count in counts]
+    cells[-1]["outputs"] = outputs
+    faults = check_outputs.faults({"cells": cells})
+    assert len(faults) == len(found)
+    assert all(part in fault for part, fault in zip(found, faults, strict=True))

@@ -1,5 +1,6 @@
 """The site and the slides: links lead somewhere, and nothing is loaded from the network."""
 
+import html
 import itertools
 import re
 import subprocess
@@ -8,12 +9,14 @@ from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 import make_slides
-import nbformat
 import pytest
+from lesson import lesson, steps
+from PIL import Image
 
-from fer_helpers.course import COURSE
+from fer_helpers.course import COURSE, CourseError
 
 NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
+TABLE = lesson()
 OUTSIDE = re.compile(r"(?:[a-z]+:)?//", re.IGNORECASE)
 
 
@@ -92,7 +95,8 @@ def from_outside(page):
 def test_all_pages_are_there(site, pages):
     names = {path.relative_to(site.resolve()).as_posix() for path in pages}
     assert {"index.html", "README.html", "search.html", "docs/glossary.html", "docs/teacher.html",
-            "docs/model_cards.html", "data/README.html"} <= names
+            "docs/model_cards.html", "docs/students.html", "docs/quiz.html", "docs/homework.html",
+            "data/README.html"} <= names
     assert {f"notebooks/{name}.html" for name in NOTEBOOKS} <= names
     assert "README.html" in (site / "index.html").read_text()
 
@@ -149,41 +153,60 @@ def test_what_is_wrong_is_found(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def talk():
-    """The metadata of all slides, in their order, each with whether its cell shows a picture."""
-    cells = [cell for path in make_slides.NOTEBOOKS
-             for cell in make_slides.slides(nbformat.read(path, as_version=4))]
-    return [(cell.metadata["slide"], any("image/png" in output.get("data", {})
-                                         for output in cell.get("outputs", []))) for cell in cells]
+def talk(tmp_path_factory):
+    """Make the slides; return their folder, and the page of each plan."""
+    folder = tmp_path_factory.mktemp("slides") / "slides"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(make_slides, "BUILD", folder)
+        assert make_slides.main() == 0
+    return folder, [folder / f"{plan['file']}.html" for plan in TABLE["plan"]]
 
 
-def test_the_talk_takes_an_hour_and_every_slide_has_its_notes(talk):
-    assert sum(slide["minutes"] for slide, _ in talk) == 60
-    assert all(0.5 <= slide["minutes"] <= 5 and len(slide["notes"]) > 40 for slide, _ in talk)
-    opening = [slide["title"] for slide, _ in talk if slide.get("opens")]
-    assert len(opening) == len(make_slides.NOTEBOOKS)
+def test_the_slides_need_no_network_and_their_links_lead_somewhere(talk):
+    for page in map(Page, talk[1]):
+        assert from_outside(page) == []
+        assert not broken(page, {page.path.resolve(): page}), "what it loads lies beside it"
 
 
-def test_no_words_run_off_a_slide(talk):
-    """At 1280 x 720 a line holds about 85 letters; below a picture there is room for two."""
-    for slide, picture in talk:
-        assert len(slide["title"]) <= 45
-        if picture:
-            assert len(slide["ask"]) <= 85, slide
-            assert len(slide.get("then", "")) <= 140, slide
+def test_pictures_on_slides_have_the_text_of_their_cell(talk):
+    for plan, page in enumerate(map(Page, talk[1])):
+        shown = [step for about in TABLE["plan"][plan]["lesson"]
+                 for step in steps(TABLE, plan, about["notebooks"]) if "shows" in step]
+        text = page.path.read_text(encoding="utf-8")
+        found = re.findall(r'<img src="pictures/(\w+)\.png" alt="([^"]+)">', text)
+        assert found == [(step["shows"], html.escape(make_slides.words(step))) for step in shown]
+        assert all(len(words) > 40 for _, words in found) and "{" not in text.split("<script")[0]
+        assert make_slides.LICENCE in text
+        assert text.count('<div class="picture fragment">') == len(shown)  # after the question
 
 
-def test_the_slides_need_no_network(tmp_path, monkeypatch, talk):
-    monkeypatch.setattr(make_slides, "BUILD", tmp_path)
-    assert make_slides.main() == 0
-    page = Page(tmp_path / "index.html")
-    assert from_outside(page) == []
-    assert not broken(page, {}), "what it loads lies beside it"
-    assert page.mute == []
-    text = page.path.read_text(encoding="utf-8")
-    assert text.count('<aside class="notes">') == len(talk)
-    clocks = re.findall(r"From (\d\d):(\d\d), for", text)
-    assert clocks[0] == ("00", "00")
-    assert clocks == sorted(clocks) and int(clocks[-1][0]) >= 55
-    for slide, _ in talk:
-        assert slide["title"].replace("*", "").split("?")[0][-12:] in re.sub("<[^>]*>", "", text)
+def test_the_clock_of_the_slides_is_that_of_the_table(talk):
+    for plan, path in enumerate(talk[1]):
+        text = path.read_text(encoding="utf-8")
+        clocks = [60 * int(minute) + int(second)
+                  for minute, second in re.findall(r"From (\d\d):(\d\d), for", text)]
+        assert clocks == [60 * step["start"] for about in TABLE["plan"][plan]["lesson"]
+                          for step in steps(TABLE, plan, about["notebooks"])]
+        assert text.count('<aside class="notes">') == len(clocks) + len(
+            TABLE["plan"][plan]["lesson"])
+
+
+@pytest.mark.parametrize("step", [step for step in TABLE["step"] if "shows" in step],
+                         ids=lambda step: step["shows"])
+def test_a_picture_has_room_and_its_labels_can_be_read(step, talk):
+    """On 1280 × 720 a line holds about 95 letters, and the smallest labels, 9 pt, get 14 px."""
+    assert len(step["title"]) <= 60 and len(step["ask"]) <= 95
+    lines = -(-len(step.get("then", "")) // 88)
+    assert lines <= 2
+    with Image.open(talk[0] / "pictures" / f"{step['shows']}.png") as picture:
+        scale = min(1184 / picture.width, (720 - 26 - 38 - 31 - 34 * lines) / picture.height)
+    assert scale * 150 * 9 / 72 >= 14  # figures are saved with 150 pixels an inch
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"shows": "fig99_gone"}, "no cell of notebook 1 saves fig99_gone"),
+    ({"shows": "fig01_counts", "notebook": 2}, "no cell of notebook 2 saves fig01_counts"),
+])
+def test_a_picture_that_is_not_there_is_named(change, message):
+    with pytest.raises(CourseError, match=message):
+        make_slides.words({"notebook": 1} | change)

@@ -336,7 +336,7 @@ def test_no_trained_hour_is_lost_to_a_version(fixture_sets, begun, monkeypatch):
     now = training._environment()
     later = now | {"python": "9.9", "versions": now["versions"] | {"pillow": "99"}}
     monkeypatch.setattr(training, "_environment", lambda: later)
-    monkeypatch.setattr(training, "_machine", lambda: {"processor": "second"})
+    monkeypatch.setattr(training, "machine", lambda: {"processor": "second"})
     settings, lines = Settings(epochs=3), []
     told = f"python: {now['python']} there, 9.9 here; pillow: .* there, 99 here"
     with pytest.raises(CourseError, match=f"made elsewhere .{told}.*other_versions=True"):
@@ -440,16 +440,16 @@ def test_where_runs_are_kept(monkeypatch, copy):
 
 
 def test_the_machine_is_described_without_git_too(monkeypatch, tmp_path):
-    found = training._machine()
+    found = training.machine()
     assert found["processor"] and found["cores"] >= 1
     # A copy of the course inside another repository records no commit of that one.
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / "course").mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(training, "COURSE", tmp_path / "course")
-        assert training._machine()["commit"] == ""
+        assert training.machine()["commit"] == ""
     monkeypatch.setenv("PATH", "")
-    assert training._machine() == found | {"commit": ""}
+    assert training.machine() == found | {"commit": ""}
 
 
 CONVOLUTION = """

@@ -1,82 +1,97 @@
-"""Make the slides of Part I from its notebooks: build/slides/index.html, for an hour, offline.
+"""Make the slides from docs/lesson.toml: build/slides/index.html for an hour, and other plans.
 
     python tools/make_slides.py        # `make slides` does it
 
-A cell with the metadata ``slide`` becomes a slide. ``title`` and ``ask`` stand above what the cell
-shows, ``then`` appears below it at the next key, and ``notes`` are for the speaker (key S). Their
-``minutes`` add up to a clock. All other cells are left out.
+A slide shows its question first, at the next key its picture, and then its sentence. The pictures
+are those of figures/, with the text that their cell in the notebook has for who cannot see them.
+Key S opens the speaker's notes with a clock; `?print-pdf` behind the address makes pages to print.
 """
 
+import html
 import shutil
 import sys
 from pathlib import Path
 
+import jinja2
+import matplotlib.pyplot as plt
 import nbformat
 import sphinx_revealjs
-from nbconvert import SlidesExporter
-from nbformat.v4 import new_markdown_cell, new_notebook
+from drawings import DRAWN
+from lesson import LICENCE, facts, lesson, notebook_path, steps
+from nbconvert.filters import markdown2html
+from PIL import Image
+
+from fer_helpers.course import COURSE, CourseError
 
 TOOLS = Path(__file__).resolve().parent
-NOTEBOOKS = sorted((TOOLS.parent / "notebooks").glob("0[1-5]*.ipynb"))
 REVEAL = Path(sphinx_revealjs.__file__).parent / "_static" / "revealjs"
-BUILD = TOOLS.parent / "build" / "slides"
-WIDTH, HEIGHT = 1280, 720
+BUILD = COURSE / "build" / "slides"
 
 
-def slides(notebook) -> list:
-    """Return the cells that have a slide's metadata."""
-    return [cell for cell in notebook.cells if "slide" in cell.metadata]
+def words(step: dict) -> str:
+    """Return the text for who cannot see a step's picture: its cell's, or that of the drawing."""
+    if step["shows"] in DRAWN:
+        return DRAWN[step["shows"]][1]
+    cells = nbformat.read(notebook_path(step["notebook"]), as_version=4).cells
+    found = [cell for cell in cells if "alt" in cell.metadata
+             and any(f"{quote}{step['shows']}{end}" in cell.source
+                     for quote in '"\'' for end in '"\'{')]
+    real = [cell for cell in found if "dataset.name" not in cell.source]
+    if not found:
+        raise CourseError(f"docs/lesson.toml: no cell of notebook {step['notebook']} saves "
+                          f"{step['shows']} and has a text for it. Correct `shows`, or add `alt`.")
+    return (real or found)[0].metadata["alt"]
 
 
-def markdown(text: str, kind: str):
-    """Return a cell of words; ``kind`` is as in JupyterLab: slide, fragment or notes."""
-    return new_markdown_cell(text, metadata={"slideshow": {"slide_type": kind}})
+def picture(step: dict, folder: Path) -> Path:
+    """Put a step's picture into the folder: drawn here, or taken from figures/, maybe a part."""
+    path = folder / f"{step['shows']}.png"
+    if step["shows"] in DRAWN:
+        figure = DRAWN[step["shows"]][0]()
+        figure.savefig(path)
+        plt.close(figure)
+        return path
+    files = [COURSE / "figures" / name / path.name for name in ("fer2013", "fixture")]
+    if not (there := [file for file in files if file.is_file()]):
+        raise CourseError(f"docs/lesson.toml: figures/ has no {path.name}. Correct `shows`.")
+    image = Image.open(there[0])
+    left, top, right, bottom = step.get("part", (0, 0, 1, 1))
+    image.crop((round(left * image.width), round(top * image.height),
+                round(right * image.width), round(bottom * image.height))).save(path)
+    return path
 
 
-def shown(cell):
-    """Return the cell as its slide shows it: its outputs, but for names of files; no words."""
-    cell.metadata["slideshow"] = {"slide_type": "-"}
-    if cell.cell_type == "code":
-        pictures = any("image/png" in output.get("data", {}) for output in cell.outputs)
-        cell.outputs = [output for output in cell.outputs
-                        if not (pictures and list(output.get("data", {})) == ["text/plain"])]
-    else:
-        cell.source = ""
-    return cell
-
-
-def deck(notebooks: list) -> nbformat.NotebookNode:
-    """Put the slides of some notebooks into one, with the clock in the notes."""
-    cells, clock = [], 0.0
-    for cell in (cell for notebook in notebooks for cell in slides(notebook)):
-        said = cell.metadata["slide"]
-        level = "#" if said.get("opens") else "##"
-        head = f"{level} {said['title']}\n\n{said.get('ask', '')}"
-        cells += [markdown(head, "slide"), shown(cell)]
-        start = f"{int(clock):02}:{round(clock % 1 * 60):02}"
-        cells.append(markdown(f"**From {start}, for {said['minutes']:g} min.** {said['notes']}",
-                              "notes"))  # before the fragment: inside, it would come with it
-        if "then" in said:
-            cells.append(markdown(said["then"], "fragment"))
-        clock += said["minutes"]
-    for number, cell in enumerate(cells):  # each notebook counts its cells from one
-        cell["id"] = f"part-{number}"
-    return new_notebook(cells=cells, metadata={"title": "Facial emotions"})
+def deck(table: dict, plan: int, folder: Path) -> str:
+    """Return the page of one plan; its pictures go into the folder."""
+    computed, lessons = facts(), []
+    for about in table["plan"][plan]["lesson"]:
+        slides = []
+        for step in steps(table, plan, about["notebooks"]):
+            said = {key: markdown2html(step[key].format_map(computed).replace(" %", "\N{NBSP}%"))
+                    for key in ("title", "ask", "then", "notes") if key in step}
+            said["title"] = said["title"].strip().removeprefix("<p>").removesuffix("</p>")
+            if "shows" in step:
+                said["picture"] = picture(step, folder).name
+                said["alt"] = html.escape(words(step))
+            slides.append(step | said | {
+                "clock": f"{int(step['start']):02}:{round(step['start'] % 1 * 60):02}"})
+        lessons.append(about | {"slides": slides})
+    template = jinja2.Template((TOOLS / "slides" / "index.html.j2").read_text(encoding="utf-8"))
+    return template.render(plan=table["plan"][plan], lessons=lessons, licence=LICENCE)
 
 
 def main() -> int:
-    """Write the page, and beside it all that it loads."""
+    """Write the pages, and beside them all that they load."""
+    table = lesson()
     shutil.rmtree(BUILD, ignore_errors=True)
     shutil.copytree(REVEAL, BUILD / "reveal", ignore=shutil.ignore_patterns("*.map", "*.esm.js"))
     shutil.copy(TOOLS / "slides" / "slides.css", BUILD)
-    exporter = SlidesExporter(
-        template_name="slides", extra_template_basedirs=[str(TOOLS)], exclude_input=True,
-        exclude_input_prompt=True, exclude_output_prompt=True, reveal_url_prefix="reveal",
-        reveal_theme="white", reveal_width=str(WIDTH), reveal_height=str(HEIGHT))
-    page, _ = exporter.from_notebook_node(
-        deck([nbformat.read(path, as_version=4) for path in NOTEBOOKS]))
-    (BUILD / "index.html").write_text(page, encoding="utf-8")
-    print("Open build/slides/index.html in a browser; S opens the notes. No network is needed.")
+    (BUILD / "pictures").mkdir()
+    for number, plan in enumerate(table["plan"]):
+        page = deck(table, number, BUILD / "pictures")
+        (BUILD / f"{plan['file']}.html").write_text(page, encoding="utf-8")
+        print(f"build/slides/{plan['file']}.html: {plan['name']}")
+    print("Open one in a browser; S opens the notes, ?print-pdf prints. No network is needed.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Write the README's tables of results from the files that come with the course.
+"""Write the tables of results in README and docs from the files that come with the course.
 
     python tools/write_readme.py        # `make refresh` does it, too
 
@@ -10,14 +10,15 @@ import re
 import numpy as np
 import pandas as pd
 
-from fer_helpers.copies import count_copies, known_copies
+from fer_helpers.copies import count_copies
 from fer_helpers.course import COURSE, write_whole
 from fer_helpers.dataset import REPORT_SIZES, balance
 from fer_helpers.identity import images
 from fer_helpers.report import printed
-from fer_helpers.runs import design_difference, reference_runs
+from fer_helpers.runs import accuracies, design_difference, reference_runs
 
-README, BENCH = COURSE / "README.md", COURSE / "benchmarks" / "bench.csv"
+PAGES = [COURSE / name for name in ("README.md", "docs/data.md", "docs/speed.md")]
+BENCH = COURSE / "benchmarks" / "bench.csv"
 MODELS = {"baseline": "baseline, two convolutions", "final": "final model, 1024 filters",
           "ablation": "ablation, 512 filters", "compact_22": "compact network, notebook 10"}
 
@@ -36,14 +37,13 @@ def table_of_runs() -> pd.DataFrame:
     rows = []
     for model in MODELS:
         runs = reference_runs(model)
-        new = [(known_copies(run.ids)["copy_in_train"] == "").to_numpy() for run in runs]
+        three = accuracies(runs)
         rows.append({
             "model": MODELS[model],
             "report": percent([printed()["accuracy"][model]] if model != "compact_22" else []),
-            "test images": percent([run.accuracy for run in runs]),
-            "those without a copy in train": percent(
-                [(run.predictions == run.labels)[part].mean()
-                 for run, part in zip(runs, new, strict=True)]),
+            "test images": percent(three["test images"]),
+            "without a copy": percent(three["without a copy"]),
+            "unused": percent(three["unused"].dropna()),
             "training images": percent([run.about["train_accuracy"] for run in runs]),
             "seeds": len(runs),
         })
@@ -92,7 +92,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def filled(text: str) -> str:
-    """Return the README's text with its tables made anew."""
+    """Return the text of a page with its tables made anew."""
     parts = {"runs": markdown(table_of_runs()), "answer": answer(),
              "copies": markdown(table_of_copies()), "speed": markdown(table_of_speed())}
     for name, part in parts.items():
@@ -103,4 +103,5 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    write_whole(README, filled(README.read_text(encoding="utf-8")).encode())
+    for page in PAGES:
+        write_whole(page, filled(page.read_text(encoding="utf-8")).encode())

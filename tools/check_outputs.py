@@ -1,0 +1,33 @@
+"""Say what is wrong with the outputs of notebooks: the check of pre-commit.
+
+    python tools/check_outputs.py notebooks/*.ipynb
+"""
+
+import json
+import sys
+from pathlib import Path
+
+
+def faults(notebook: dict) -> list[str]:
+    """Return what is wrong: no outputs, cells not run in order, an error."""
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    found = []
+    if not outputs:
+        found.append("has no outputs: run it, and save it with them")
+    if [cell["execution_count"] for cell in cells] != list(range(1, len(cells) + 1)):
+        found.append("was not run once, from top to bottom, in a fresh kernel")
+    return found + [f"holds an error: {output['ename']}: {output['evalue']}"
+                    for output in outputs if output["output_type"] == "error"]
+
+
+def main(paths: list[str]) -> int:
+    """Print one line for each fault."""
+    found = [f"{path} {fault}" for path in paths
+             for fault in faults(json.loads(Path(path).read_text(encoding="utf-8")))]
+    print(*found, sep="\n", end="\n" if found else "")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
