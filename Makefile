@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # JupyterLab would otherwise ask the network for news and newer versions.
 NEWS := @jupyterlab/apputils-extension:announcements
 
-.PHONY: setup check notebooks site slides sheets lab test bench figures refresh lock clean help
+.PHONY: setup check notebooks site slides sheets lab test bench mutants figures refresh lock clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ test: setup  ## style, unit tests, and every notebook again on the fixture
 
 bench: setup  ## time every step beside the report's way; the table is in benchmarks/
 	$(BIN)/python benchmarks/bench.py
+
+mutants: setup  ## for maintainers: plant faults in the helper; do the unit tests notice?
+	$(BIN)/python experiments/mutants.py
 
 figures: setup  ## redraw the figures of the runs that come with the course, and of the fixture
 	FER_DATA=$(CURDIR)/data/fixture $(BIN)/python tools/run_notebooks.py --jobs $(JOBS) $(NAMES)

@@ -42,7 +42,7 @@ def classification_report(labels: np.ndarray, predictions: np.ndarray) -> pd.Dat
         labels, predictions, labels=list(_LABELS), target_names=EMOTIONS, output_dict=True,
         zero_division=0,
     )
-    frame = pd.DataFrame(report).T.drop("accuracy", errors="ignore")
+    frame = pd.DataFrame(report).T.drop("accuracy")
     return frame.astype({"support": int})
 
 

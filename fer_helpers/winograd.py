@@ -73,23 +73,23 @@ def _multiply(tiles, kernel, images):
     """Multiply transformed tiles [36, m, c] by a kernel; return [n, height, width, f]."""
     height, width = images.shape[1:3]
     filters = kernel.shape[-1]
-    weights = _transform(_KERNEL, ops.reshape(kernel, (9, *kernel.shape[2:])))
+    weights = _transform(_KERNEL, kernel)
     outputs = _transform(_OUTPUT, ops.matmul(tiles, weights))
     outputs = ops.reshape(outputs, (TILE, TILE, -1, height // TILE, width // TILE, filters))
     return ops.reshape(ops.transpose(outputs, (2, 3, 0, 4, 1, 5)), (-1, height, width, filters))
 
 
 def _transform(matrix, values):
-    """Multiply the first axis of values [k, a, b] by a matrix [j, k]; return [j, a, b]."""
+    """Multiply the first k numbers of values [..., b] by a matrix [j, k]; return [j, m, b]."""
     flat = ops.matmul(matrix, ops.reshape(values, (matrix.shape[1], -1)))
     return ops.reshape(flat, (matrix.shape[0], -1, values.shape[-1]))
 
 
 def _output_tiles(images):
-    """Cut images into tiles side by side; return [16, m, channels]."""
+    """Cut images into tiles side by side; return [4, 4, n, rows, columns, channels]."""
     height, width, channels = images.shape[1:]
     tiles = ops.reshape(images, (-1, height // TILE, TILE, width // TILE, TILE, channels))
-    return ops.reshape(ops.transpose(tiles, (2, 4, 0, 1, 3, 5)), (TILE**2, -1, channels))
+    return ops.transpose(tiles, (2, 4, 0, 1, 3, 5))
 
 
 def _input_tiles(images):
@@ -103,4 +103,4 @@ def _input_tiles(images):
     more = WINDOW - TILE  # each takes these from the next tile
     tiles = ops.concatenate([tiles[:, :, :, :rows], tiles[:more, :, :, 1:]], 0)
     tiles = ops.concatenate([tiles[..., :columns, :], tiles[:, :more, ..., 1:, :]], 1)
-    return _transform(_INPUT, ops.reshape(tiles, (WINDOW**2, -1, channels)))
+    return _transform(_INPUT, tiles)

@@ -1,104 +1,159 @@
+"""The networks against plain Keras: the report's listings, written down once more."""
+
 import numpy as np
 import pytest
 
 from experiments.beyond import build_compact
 from fer_helpers import models
+from fer_helpers.augmentation import REPORT_AUGMENTATION
+from fer_helpers.keras_quietly import keras
 from fer_helpers.training import fresh_start
 
-BUILD = {
-    "baseline": models.build_baseline,
-    "final": models.build_final,
-    "ablation": lambda: models.build_final(512),
-}
+L = keras.layers
 
 
-def conv(inputs, outputs):
-    return 3 * 3 * inputs * outputs + outputs
+def figure_4(last_filters):
+    """The listing in the report's Figure 4, line by line."""
+    l2 = {"kernel_regularizer": keras.regularizers.L2(0.01)}
+    return keras.Sequential([
+        keras.Input((48, 48, 1)),
+        L.Conv2D(32, (3, 3), activation="relu", padding="same"),
+        L.Conv2D(64, (3, 3), activation="relu", padding="same"),
+        L.BatchNormalization(), L.MaxPooling2D((2, 2)), L.Dropout(0.25),
+        L.Conv2D(128, (3, 3), activation="relu", padding="same", **l2),
+        L.Conv2D(256, (3, 3), activation="relu", padding="same", **l2),
+        L.BatchNormalization(), L.MaxPooling2D((2, 2)), L.Dropout(0.25),
+        L.Conv2D(512, (3, 3), activation="relu", padding="same", **l2),
+        L.Conv2D(last_filters, (3, 3), activation="relu", padding="same", **l2),
+        L.BatchNormalization(), L.MaxPooling2D((2, 2)), L.Dropout(0.25),
+        L.Flatten(), L.Dense(1024, activation="relu"), L.Dropout(0.5),
+        L.Dense(6, activation="softmax"),
+    ])
 
 
-def dense(inputs, outputs):
-    return inputs * outputs + outputs
+def figure_9():
+    """The table in the report's Figure 9, with our dropout."""
+    return keras.Sequential([
+        keras.Input((48, 48, 1)),
+        L.Conv2D(32, (3, 3), activation="relu", padding="same"),
+        L.BatchNormalization(), L.MaxPooling2D((2, 2)),
+        L.Conv2D(128, (3, 3), activation="relu", padding="same"),
+        L.BatchNormalization(), L.MaxPooling2D((2, 2)),
+        L.Flatten(), L.Dense(256, activation="relu"), L.Dropout(0.25),
+        L.Dense(6, activation="softmax"),
+    ])
 
 
-# By arithmetic: the layers with parameters, in order. Batch normalization has four a channel.
-BY_HAND = {
-    "baseline": [conv(1, 32), 4 * 32, conv(32, 128), 4 * 128,
-                 dense(12 * 12 * 128, 256), dense(256, 6)],
-    "final": [conv(1, 32), conv(32, 64), 4 * 64, conv(64, 128), conv(128, 256), 4 * 256,
-              conv(256, 512), conv(512, 1024), 4 * 1024,
-              dense(6 * 6 * 1024, 1024), dense(1024, 6)],
-    "ablation": [conv(1, 32), conv(32, 64), 4 * 64, conv(64, 128), conv(128, 256), 4 * 256,
-                 conv(256, 512), conv(512, 512), 4 * 512,
-                 dense(6 * 6 * 512, 1024), dense(1024, 6)],
-}
-TOTALS = {"baseline": 4_758_342, "final": 44_048_902, "ablation": 22_812_678}
+def compact(flatten=False, l2=0.0, even_light=True):
+    """Convolutions without biases; each pair's second one is added to what goes into it."""
+    def step(maps, filters, strides):
+        maps = L.Conv2D(filters, (3, 3), strides, padding="same", use_bias=False,
+                        kernel_regularizer=keras.regularizers.L2(l2))(maps)
+        return L.Activation("relu")(L.BatchNormalization(momentum=0.9)(maps))
+
+    image = keras.Input((48, 48, 1) if flatten else (None, None, 1))
+    places = (1, 2, 3)
+    even = L.Lambda(lambda x: (x - keras.ops.mean(x, places, keepdims=True)) / keras.ops.sqrt(
+        keras.ops.var(x, places, keepdims=True) + 0.001))
+    maps = step(even(image) if even_light else image, 16, 1)
+    for filters in (32, 96, 256):
+        half = step(maps, filters, 2)
+        maps = half + step(half, filters, 1)
+    vector = L.Flatten()(maps) if flatten else keras.ops.mean(maps, (1, 2))
+    return keras.Model(image, L.Dense(6, activation="softmax")(vector))
 
 
-@pytest.mark.parametrize("name", BUILD)
-def test_parameters_by_arithmetic_by_table_and_by_keras(name):
-    network = BUILD[name]()
-    table = models.layer_table(network)
-    assert [n for n in table["parameters"] if n] == BY_HAND[name]
-    assert sum(BY_HAND[name]) == table["parameters"].sum() == network.count_params()
-    assert network.count_params() == TOTALS[name]
+PARTS = [{"even_light": False}, {"flatten": True}, {"l2": 0.01}]
+# With few filters at the end, the final network is small enough for a step in no time.
+CASES = {
+    "final": (lambda: models.build_final(8), lambda: figure_4(8)),
+    "baseline": (models.build_baseline, figure_9),
+    "compact": (build_compact, compact),
+} | {f"compact {part}": (lambda part=part: build_compact(**part),
+                         lambda part=part: compact(**part)) for part in PARTS}
 
 
-@pytest.mark.parametrize("side", [24, 48])
-def test_the_compact_network_by_arithmetic(side):
-    """Without biases, because batch normalization has one a filter."""
+@pytest.fixture
+def float64():
+    """With seven digits, a ReLU near 0 would be on in one network and off in the other."""
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx("float32")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_answers_and_steps_are_those_of_the_network_written_in_plain_keras(case, float64):
+    """Training mode, penalty and moving means included: one step at rate 1 shows each gradient."""
+    rng = np.random.default_rng(0)
+    images = rng.random((3, 48, 48, 1)) * [[[[1]]], [[[.5]]], [[[.2]]]]
+    keras.utils.set_random_seed(0)
+    ours, oracle = (build() for build in CASES[case])
+    for mine, its in zip(ours.variables, oracle.variables, strict=True):
+        value = np.asarray(mine)
+        if mine.name == "seed_generator_state":  # the same dropout
+            value = np.array([rng.integers(2**31), 0], "uint32")
+        elif value.ndim == 1:  # biases and moving means, which all start at 0 or 1
+            value = value + rng.uniform(0, 0.2, value.shape)
+        mine.assign(value)
+        its.assign(value)
+    near = {"rtol": 1e-7, "atol": 1e-9}  # the same sums, maybe in another order
+    np.testing.assert_allclose(ours(images), oracle(images), **near)
+    losses = []
+    for network in (ours, oracle):
+        network.compile(keras.optimizers.SGD(1.0), "sparse_categorical_crossentropy")
+        losses.append(network.train_on_batch(images, np.array([0, 3, 5])))
+    np.testing.assert_allclose(*losses, rtol=1e-6)  # Keras keeps it in float32
+    for mine, its in zip(ours.weights, oracle.weights, strict=True):
+        np.testing.assert_allclose(mine, its, err_msg=mine.path, **near)
+
+
+@pytest.mark.parametrize(("build", "name", "parameters"), [
+    (models.build_baseline, "baseline", 4_758_342), (models.build_final, "final", 44_048_902),
+    (lambda: models.build_final(512), "ablation", 22_812_678),  # by arithmetic, all three
+    (lambda: models.build_final(8), "final_8", None), (build_compact, "compact", 940_246),
+])
+def test_names_and_numbers_of_parameters(build, name, parameters):
+    network = build()
+    assert network.name == name
+    assert models.layer_table(network)["parameters"].sum() == network.count_params()
+    assert network.count_params() == parameters or parameters is None
+
+
+def test_the_layer_table():
+    model = keras.Sequential([keras.Input((48, 48, 1)), L.Conv2D(3, 5, name="a"),
+                              L.Flatten(name="b")])
+    assert models.layer_table(model).to_dict("list") == {
+        "layer": ["a", "b"], "type": ["Conv2D", "Flatten"], "output": ["44 x 44 x 3", "5808"],
+        "parameters": [78, 0]}
+
+
+@pytest.mark.parametrize("side", [24, 32])
+def test_the_compact_network_takes_images_of_any_size_in_any_even_light(side):
     network = build_compact()
-    pairs = [(1, 16), (16, 32), (32, 32), (32, 96), (96, 96), (96, 256), (256, 256)]
-    by_hand = sum(conv(*pair) - pair[1] + 4 * pair[1] for pair in pairs) + dense(256, 6)
-    assert network.count_params() == by_hand == 940_246
     images = np.random.default_rng(0).random((2, side, side, 1), dtype="float32")
     np.testing.assert_allclose(np.asarray(network(images)).sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(network(images * 0.5 + 0.3), network(images), atol=0.01)
 
 
-@pytest.mark.parametrize("name", BUILD)
-def test_probabilities_out(name):
-    network = BUILD[name]()
-    images = np.random.default_rng(0).random((3, 48, 48, 1), dtype="float32")
-    probabilities = np.asarray(network(images))
-    assert probabilities.shape == (3, 6)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    assert (probabilities >= 0).all()
+def test_names_and_first_weights_depend_on_the_seed_and_not_on_history():
+    networks = []
+    for seed in (3, 3, 4):
+        fresh_start(seed)
+        networks.append(models.build_baseline())
+    one, again, other = networks
+    assert models.layer_table(one).equals(models.layer_table(again))
+    assert one.layers[0].name == "conv2d"
+    for first, second in zip(one.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(one.get_weights()[0], other.get_weights()[0])
 
 
-def test_l2_is_on_the_kernels_of_blocks_two_and_three_of_the_final_model_only():
-    network = models.build_final()
-    convolutions = [layer for layer in network.layers if type(layer).__name__ == "Conv2D"]
-    penalised = [layer.kernel_regularizer is not None for layer in convolutions]
-    assert penalised == [False] * 2 + [True] * 4
-    expected = 0.01 * sum(np.square(np.asarray(layer.kernel), dtype=float).sum()
-                          for layer in convolutions[2:])
-    assert float(sum(network.losses)) == pytest.approx(expected, rel=1e-4)
-    assert models.build_baseline().losses == []
-
-
-def test_layer_names_do_not_depend_on_history():
-    models.build_baseline()
-    fresh_start(0)
-    first = models.layer_table(models.build_baseline())
-    fresh_start(0)
-    second = models.layer_table(models.build_baseline())
-    assert first.equals(second)
-    assert first["layer"][0] == "conv2d"
-
-
-def test_same_seed_same_weights():
-    fresh_start(3)
-    one = models.build_baseline().get_weights()
-    fresh_start(3)
-    two = models.build_baseline().get_weights()
-    fresh_start(4)
-    other = models.build_baseline().get_weights()
-    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
-    assert not np.array_equal(one[0], other[0])
-
-
-def test_preprocessing_scales_raw_pixels():
+def test_preprocessing_scales_raw_pixels_and_augments_in_training():
     network = models.build_baseline()
-    model = models.with_preprocessing(network, {"rotation": 30.0}, seed=0)
+    model = models.with_preprocessing(network, REPORT_AUGMENTATION, seed=7)
     raw = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1), dtype="uint8")
-    np.testing.assert_allclose(np.asarray(model(raw, training=False)),
-                               np.asarray(network(raw / np.float32(255))), atol=1e-5)
+    np.testing.assert_allclose(model(raw), network(raw / np.float32(255)), atol=1e-5)
+    config = model.layers[1].get_config()
+    assert {"seed": config["seed"]} | {name: config[name] for name in REPORT_AUGMENTATION} \
+        == {"seed": 7} | REPORT_AUGMENTATION
+    assert model.name == "baseline_with_preprocessing"
