@@ -1,6 +1,7 @@
 """Tables and findings in README and docs are those of the shipped files."""
 
 import pytest
+import write_gallery
 import write_readme
 
 from fer_helpers.copies import known_copies
@@ -41,3 +42,14 @@ def test_the_findings_of_the_first_screen():
 
 def test_it_can_be_read_in_five_minutes():
     assert len(README.split()) <= 1300
+
+
+def test_the_gallery_shows_every_figure_and_all_of_the_report():
+    text = write_gallery.GALLERY.read_text(encoding="utf-8")
+    assert text == write_gallery.gallery()
+    assert [number for number, *_ in write_gallery.REPORT] == list(range(1, 17))
+    drawn = {path for path in write_gallery.GALLERY.parent.glob("*/*.png")
+             if not path.stem.endswith(("_here", "_faces"))}
+    assert all(f"({path.parent.name}/{path.name})" in text for path in drawn)
+    with pytest.raises(LookupError, match="fig99_none is in no notebook"):
+        write_gallery.place_of("fig99_none", write_gallery.places())
