@@ -230,8 +230,8 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *,
         axis.axvline(mark, color="0.3", ls=":")
     axis.set_yticks(range(len(rows)), rows)
     axis.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
-    axis.xaxis.set_major_formatter(
-        (lambda x, _: f"{100 * x:+.3g}") if mark == 0 else PercentFormatter(1))
+    axis.xaxis.set_major_formatter(PercentFormatter(1) if mark != 0 else (
+        lambda x, _: f"{100 * x:+.3g}" if abs(x) > 1e-9 else "0"))
     axis.grid(axis="x", alpha=0.3)
     if len(tables) > 1:
         axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
