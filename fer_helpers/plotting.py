@@ -148,7 +148,7 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
 
     ``history`` is a run's: index epoch, columns ``accuracy``, ``loss`` and the same with ``val_``.
     A dotted line marks ``kept_epoch``, whose weights were kept. ``behind`` is name and history of
-    another run, drawn behind this one, dashed.
+    another run, drawn behind this one, dashed and with hollow marks.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title, fontweight="bold")
@@ -160,7 +160,7 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
                       label=label)
             if behind:
                 axis.plot(behind[1].index, behind[1][prefix + name], color=colour, ls="--",
-                          alpha=0.6, label=f"{behind[0]}: {label}")
+                          marker=marker, mfc="none", ms=4, alpha=0.6, label=f"{behind[0]}: {label}")
         if kept_epoch:
             axis.axvline(kept_epoch, color="0.5", ls=":", label=f"weights kept: epoch {kept_epoch}")
         axis.set(xlabel="epoch", ylabel=name,
@@ -169,6 +169,7 @@ def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = Non
         axis.grid(alpha=0.3)
     axes[0].axhline(1 / 6, color="0.5", ls="--", lw=1, label=f"guessing ({1 / 6:.0%})")
     axes[0].set_ylim(bottom=0)
+    axes[0].yaxis.set_major_formatter(PercentFormatter(1))
     _loss_scale(axes[1], pd.concat(histories)[["loss", "val_loss"]].to_numpy())
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3 if behind else 4,
@@ -193,7 +194,8 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *,
     """Draw values with their intervals: a line for each row of the tables, a colour for each table.
 
     The tables' columns are ``value``, ``low`` and ``high``, as shares of 1; without ends, only a
-    dot is drawn. ``mark`` is a value to compare with, drawn as a dotted line.
+    dot is drawn. ``mark`` is a value to compare with, drawn as a dotted line. With a mark at 0 they
+    are differences: the axis counts points, with their sign.
     """
     rows = pd.concat(tables.values()).index.unique()
     figure, axis = plt.subplots(figsize=(9, 0.8 + 0.5 * len(rows)), layout="constrained")
@@ -208,7 +210,8 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *,
         axis.axvline(mark, color="0.3", ls=":")
     axis.set_yticks(range(len(rows)), rows)
     axis.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
-    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    axis.xaxis.set_major_formatter(PercentFormatter(1) if mark != 0 else (
+        lambda x, _: f"{100 * x:+.3g}" if abs(x) > 1e-9 else "0"))
     axis.grid(axis="x", alpha=0.3)
     if len(tables) > 1:
         axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -223,12 +226,12 @@ def plot_confusion_and_report(matrix: pd.DataFrame, report: pd.DataFrame, title:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained",
                                          width_ratios=[1.35, 1])
     figure.suptitle(title, fontweight="bold")
-    sns.heatmap(matrix, annot=True, fmt="d", cmap="Blues", vmin=0, square=True, ax=left,
+    sns.heatmap(matrix, annot=True, fmt=",d", cmap="Blues", vmin=0, square=True, ax=left,
                 cbar_kws={"label": "images"})
     left.set(xlabel="predicted class", ylabel="true class")
     left.tick_params(axis="x", rotation=45)
     left.tick_params(axis="y", rotation=0)
-    sns.heatmap(report[["precision", "recall", "f1-score"]], annot=True, fmt=".2f", cmap="Greens",
+    sns.heatmap(report[["precision", "recall", "f1-score"]], annot=True, fmt=".0%", cmap="Greens",
                 vmin=0, vmax=1, cbar=False, ax=right)
     right.axhline(len(matrix), color="white", lw=4)
     right.set(xlabel="", ylabel="")
