@@ -29,12 +29,14 @@ plt.rcParams.update({
 def save_figure(figure: Figure, name: str, dataset: str) -> None:
     """Write the dataset's name under the picture; save it as ``figures/<dataset>/<name>.png``.
 
+    A figure without data has the dataset ``none``.
     ``FER_FIGURES`` names another folder than ``figures``; a relative one counts from the course's
     folder. A figure with images of another dataset than the fixture gets ``_faces`` at the end of
     its name: git ignores such files. A picture that looks the same already is left as it is.
     Raises CourseError if the folder cannot be written to.
     """
-    figure.text(0.995, 0.0, f"dataset: {dataset}", ha="right", va="top", fontsize=8, color="0.4")
+    said = "no dataset" if dataset == "none" else f"dataset: {dataset}"
+    figure.text(0.995, 0.0, said, ha="right", va="top", fontsize=8, color="0.4")
     if faces := dataset != "fixture" and shows_images(figure):
         name += "_faces"
     figure.draw_without_rendering()  # a layout settles when it is made twice
