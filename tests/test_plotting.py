@@ -130,6 +130,7 @@ def test_images_are_shown_in_their_greys_each_under_its_title(colours):
     assert not any(len(axis.get_xticks()) + len(axis.get_yticks()) for axis in figure.axes)
     assert figure.get_suptitle() == ""
     assert [axis.get_ylabel() for axis in figure.axes] == ["one", *[""] * 3, "two", *[""] * 3]
+    assert len(plotting.plot_image_grid(IMAGES[:1], ["a"], 1).axes) == 1
     with pytest.raises(ValueError, match="shorter"):
         plotting.plot_image_grid(IMAGES, ["a"], 4)
 
