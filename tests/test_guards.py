@@ -1,0 +1,143 @@
+"""Guards: what a notebook's sentences say of shipped results stands above them as an ``assert``.
+
+A guard is such a line, with the words of its sentence in quotes behind it. When new runs make a
+sentence untrue, the notebook stops there.
+"""
+
+import ast
+import dataclasses
+import re
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+
+from fer_helpers import identity, report, runs
+from fer_helpers.course import COURSE
+
+GUARD = re.compile(r'^\s*assert .*# (".*")$', re.MULTILINE)
+NOTEBOOKS = {path.stem[:2]: nbformat.read(path, as_version=4).cells
+             for path in sorted((COURSE / "notebooks").glob("*.ipynb"))}
+GUARDS = [(number, words) for number, cells in NOTEBOOKS.items() for cell in cells
+          if cell.cell_type == "code" for line in GUARD.findall(cell.source)
+          for words in re.findall('"([^"]+)"', line)]
+
+
+def plain(text):
+    """Text without marks, in one line."""
+    return " ".join(re.sub(r"[*_`]", "", text).lower().split())
+
+
+def test_there_are_enough():
+    assert len(GUARDS) >= 60
+    assert {number for number, _ in GUARDS} == set(NOTEBOOKS)
+
+
+@pytest.mark.parametrize(("number", "words"), GUARDS, ids=lambda value: str(value)[:40])
+def test_a_guard_names_a_sentence_that_is_there(number, words):
+    prose = plain(" ".join(c.source for c in NOTEBOOKS[number] if c.cell_type == "markdown"))
+    assert plain(words) in prose
+
+
+# Guards fail when results change: only the cells that a guard depends on are run.
+
+def names(tree, kind):
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)
+            and isinstance(node.ctx, kind)}
+
+
+def makes(tree):
+    """Return the names that a cell makes or changes."""
+    found = names(tree, ast.Store)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(one.asname or one.name).split(".")[0] for one in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found |= names(node.value, ast.Load)
+    return found
+
+
+def needs(statements):
+    """Return the names that a cell takes from earlier ones."""
+    found, own = set(), set()
+    for node in statements:
+        found |= names(node, ast.Load) - own
+        own |= names(node, ast.Store)
+    return found
+
+
+def sources(number, words):
+    """Return the cells that a guard needs, without their other guards, and the guard itself."""
+    code = [cell.source for cell in NOTEBOOKS[number] if cell.cell_type == "code"]
+    last = next(i for i, source in enumerate(code) if f'"{words}"' in source)
+    lines, needed, kept = code[last].splitlines(), set(), []
+    for source in reversed(code[:last + 1]):
+        tree = ast.parse(source)
+        guards = [node for node in tree.body if isinstance(node, ast.Assert)]
+        tree.body = [node for node in tree.body if node not in guards]
+        if source is code[last]:
+            kept += [node for node in guards if f'"{words}"' in lines[node.end_lineno - 1]]
+            needed = needs(kept)
+        if made := makes(tree) & needed:
+            kept[:0] = tree.body
+            needed = needed - made | needs(tree.body)
+    return ast.Module(kept, [])
+
+
+def run_guard(number, words):
+    code = compile(ast.fix_missing_locations(sources(number, words)), number, "exec")
+    exec(code, {"display": id})
+    plt.close("all")
+
+
+IMAGES, LOAD, PRINTED = identity.images, runs.reference_runs, report.printed
+
+
+def changed_runs(change):
+    return runs, "reference_runs", lambda model: [change(run) for run in LOAD(model)]
+
+
+def exchanged(first, second):
+    """The runs of two models exchange their places."""
+    places = {first: second, second: first}
+    return runs, "reference_runs", lambda model: LOAD(places.get(model, model))
+
+
+def right_everywhere(run):
+    return dataclasses.replace(run, probabilities=np.eye(6, dtype=np.float32)[run.labels])
+
+
+def mixed(run):
+    """The answers of a run, given to other images."""
+    order = np.random.default_rng(run.settings["seed"]).permutation(len(run.labels))
+    return dataclasses.replace(run, probabilities=run.probabilities[order])
+
+
+def no_memory(run):
+    """As if a network were no better on its training images than on others."""
+    return dataclasses.replace(run, about=run.about | {"train_accuracy": run.accuracy})
+
+
+def printed_with(**changes):
+    return report, "printed", lambda: PRINTED() | changes
+
+
+FAILING = [  # notebook, words, what is patched and by what
+    ("01", "far more", (identity, "images", lambda: IMAGES().assign(NF=0))),
+    ("01", "cannot be right", printed_with(original={"train": 28709, "test": 7178})),
+    ("03", "every baseline knows its training images better", changed_runs(no_memory)),
+    ("03", "worst at fear and sad", changed_runs(mixed)),
+    ("03", "47.22 % is possible", changed_runs(right_everywhere)),
+]
+
+
+@pytest.mark.parametrize(("number", "words", "change"), FAILING,
+                         ids=[f"{number} {words}" for number, words, _ in FAILING])
+def test_a_guard_fails_on_changed_results(number, words, change, monkeypatch):
+    run_guard(number, words)
+    monkeypatch.setattr(*change)
+    with pytest.raises(AssertionError):
+        run_guard(number, words)
