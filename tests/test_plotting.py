@@ -145,6 +145,7 @@ def test_bars_show_every_count_from_the_top_down():
     assert train[0].get_y() < test[0].get_y() < train[1].get_y(), "train above test"
     assert words(axis.get_yticklabels()) == ["a", "b"] and axis.yaxis_inverted()
     assert (axis.get_xlabel(), axis.get_ylabel(), len(axis.get_xticks())) == ("", "", 0)
+    assert not any(axis.spines[side].get_visible() for side in ("left", "bottom"))
     assert axis.get_xlim()[1] > 21_000, "room for the number"
     alone = plotting.plot_bars(COUNTS[["train"]], "title", ["red"]).axes[0]
     assert words(alone.texts) == ["3", "0"]
