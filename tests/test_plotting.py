@@ -239,6 +239,7 @@ def test_intervals_are_drawn_from_low_to_high_and_downwards():
     heights = [bars.get_segments()[-1][:, 1].tolist() for bars in axis.collections]
     assert heights == [[1, 1], [2, 2]], "rows of their own stand below each other"
     assert words(axis.get_yticklabels()) == ["a", "b", "c"]
+    assert words(axis.get_legend().get_texts()) == ["one", "two"]
 
 
 def test_confusion_matrix_runs_true_down_and_predicted_across_and_darker_is_more():
