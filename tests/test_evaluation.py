@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.proportion import proportion_confint
 
 from fer_helpers import evaluation
 from fer_helpers.course import EMOTIONS
@@ -82,13 +81,3 @@ def test_the_bootstrap_holds_the_truth_as_often_as_it_says():
             inside[k] += row["low"] <= 0.1 <= row["high"]
     assert inside[0] / 200 == pytest.approx(0.95, abs=0.045)  # three standard errors
     assert inside[1] / 200 < 0.85, "whoever takes copies for independent is too sure"
-
-
-def test_the_bootstrap_of_a_share_is_about_wilsons_interval():
-    rng = np.random.default_rng(6)
-    labels = np.repeat(np.arange(6), 100)
-    predicted = np.where(rng.random(600) < 0.6, labels, rng.integers(0, 6, 600))
-    table = evaluation.bootstrap(evaluation.cells(labels, predicted), np.arange(600),
-                                 lambda counts: evaluation.by_class(counts, "recall"))
-    ends = proportion_confint(100 * table["value"], 100, method="wilson")
-    np.testing.assert_allclose(table[["low", "high"]].T, ends, atol=0.03)

@@ -130,6 +130,7 @@ def test_images_are_shown_in_their_greys_each_under_its_title(colours):
     assert not any(len(axis.get_xticks()) + len(axis.get_yticks()) for axis in figure.axes)
     assert figure.get_suptitle() == ""
     assert [axis.get_ylabel() for axis in figure.axes] == ["one", *[""] * 3, "two", *[""] * 3]
+    assert len(plotting.plot_image_grid(IMAGES[:1], ["a"], 1).axes) == 1
     with pytest.raises(ValueError, match="shorter"):
         plotting.plot_image_grid(IMAGES, ["a"], 4)
 
@@ -144,6 +145,7 @@ def test_bars_show_every_count_from_the_top_down():
     assert train[0].get_y() < test[0].get_y() < train[1].get_y(), "train above test"
     assert words(axis.get_yticklabels()) == ["a", "b"] and axis.yaxis_inverted()
     assert (axis.get_xlabel(), axis.get_ylabel(), len(axis.get_xticks())) == ("", "", 0)
+    assert not any(axis.spines[side].get_visible() for side in ("left", "bottom"))
     assert axis.get_xlim()[1] > 21_000, "room for the number"
     alone = plotting.plot_bars(COUNTS[["train"]], "title", ["red"]).axes[0]
     assert words(alone.texts) == ["3", "0"]
@@ -237,6 +239,7 @@ def test_intervals_are_drawn_from_low_to_high_and_downwards():
     heights = [bars.get_segments()[-1][:, 1].tolist() for bars in axis.collections]
     assert heights == [[1, 1], [2, 2]], "rows of their own stand below each other"
     assert words(axis.get_yticklabels()) == ["a", "b", "c"]
+    assert words(axis.get_legend().get_texts()) == ["one", "two"]
 
 
 def test_confusion_matrix_runs_true_down_and_predicted_across_and_darker_is_more():
