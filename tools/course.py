@@ -40,7 +40,7 @@ def check():
 
 def data():
     """get FER-2013 from Kaggle (60 MB), and check that it is the original"""
-    run("tools/data.py")
+    run("tools/get_data.py")
 
 
 def notebooks():
