@@ -38,4 +38,12 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 ONEDNN = keras.backend.backend() == "tensorflow" and os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
 
-__all__ = ["ONEDNN", "keras"]
+
+def device() -> str:
+    """Return what Keras trains on: ``cpu``, ``gpu``, or PyTorch's word for another."""
+    if keras.backend.backend() == "torch":  # Keras has no list of its devices
+        return keras.ops.zeros(1).device.type.replace("cuda", "gpu")
+    return keras.distribution.list_devices()[0].split(":")[0]
+
+
+__all__ = ["ONEDNN", "device", "keras"]

@@ -8,7 +8,7 @@ last digits, as they do between two processors. (Libraries for GPUs do the same 
 
 import numpy as np
 
-from fer_helpers.keras_quietly import keras
+from fer_helpers.keras_quietly import device, keras
 
 ops = keras.ops
 
@@ -32,7 +32,7 @@ def speed_up(network) -> list[str]:
 
     Weights, layers and saved files stay what they were. On a GPU nothing is changed.
     """
-    if not keras.distribution.list_devices()[0].startswith("cpu"):
+    if device() != "cpu":
         return []
     chosen = [
         layer for layer in network.layers

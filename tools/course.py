@@ -52,6 +52,7 @@ def site():
     """build the course as pages with a search: build/site/index.html"""
     run("-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d", "build/doctrees", ".",
         "build/site")
+    print("Open build/site/index.html in a browser. No network is needed.")
     show("build/site/index.html")
 
 
@@ -163,8 +164,7 @@ def surroundings(more):
 
 
 def show(page):
-    """Say where a page is, and open it if OPEN is set."""
-    print(f"Open {page} in a browser. No network is needed.")
+    """Open a page in the browser if OPEN is set."""
     if setting("OPEN"):
         webbrowser.open((COURSE / page).as_uri())
 
