@@ -64,12 +64,17 @@ def slides():
 
 def lab():
     """open JupyterLab on the first notebook"""
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    if root:
+    options = []
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
         print("You are root, as usual in a container: JupyterLab starts all the same.", flush=True)
+        options.append("--allow-root")
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        print("There is no browser here: open the address that follows in one.", flush=True)
+        options.append("--no-browser")
     run("-m", "jupyterlab", f"--ServerApp.root_dir={COURSE}", f"--Mapping{ENCRYPTED}",
-        "--LabApp.default_url=/lab/tree/notebooks/01_data_audit.ipynb",
-        *(["--allow-root"] if root else []))
+        "--LabApp.default_url=/lab/tree/notebooks/01_data_audit.ipynb", *options)
 
 
 def test():
@@ -80,7 +85,10 @@ def test():
 
 def test_backends():
     """train, stop and go on with each backend of Keras that is installed"""
-    run("tools/try_backends.py")
+    for backend in ("tensorflow", "jax", "torch"):
+        print(f"With {backend}:", flush=True)
+        run("-m", "pytest", "-q", "-rs", "-W", "ignore", "tests/test_backends.py",
+            environment={"KERAS_BACKEND": backend})
 
 
 def bench():
