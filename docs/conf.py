@@ -31,7 +31,7 @@ def setup(app):
     """Give the README the contents of the site, pictures their text, the site an index.html."""
     app.connect("source-read", complete)
     app.connect("build-finished", lambda app, error: Path(app.outdir, "index.html").write_text(
-        '<meta http-equiv="refresh" content="0; url=README.html">'))
+        '<meta http-equiv="refresh" content="0; url=README.html">', "utf-8"))
 
 
 def complete(app, name, text):

@@ -125,7 +125,8 @@ def main() -> int:
     BUILD.mkdir(exist_ok=True)
     names = sorted(arguments.names, key=lambda name: -SHARE.get(name, 1))
     progress = Progress(names)
-    print(f"Running {len(names)} notebook{'s' * (len(names) > 1)}, {arguments.jobs} at a time.", flush=True)
+    some = "1 notebook" if len(names) == 1 else f"{len(names)} notebooks"
+    print(f"Running {some}, {arguments.jobs} at a time.", flush=True)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         try:
             passed = list(pool.map(run, names, [progress] * len(names)))
