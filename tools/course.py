@@ -6,14 +6,16 @@
 The first command makes an environment in .venv from requirements.lock. Settings are words such as
 ``JOBS=1``, or environment variables: VENV (its folder), INSTALLER (uv or pip), JOBS (how many at a
 time), NAMES (which notebooks), OPEN=1 (show the pages that were made). This file needs nothing but
-Python. Where the course's packages are there already (conda), no environment is made.
+Python. Where the course is installed already (conda), no environment is made.
 """
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import webbrowser
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +26,11 @@ FIXTURE = {"FER_DATA": "data/fixture"}
 FITS = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
 # JupyterLab would otherwise ask the network for news and newer versions.
 NEWS = "@jupyterlab/apputils-extension:announcements"
+# A notebook holds the version of its Python. With each Python saying the same, JupyterLab does not
+# call a notebook unsaved as soon as it is opened.
+SAME_VERSION = """from ipykernel.ipkernel import IPythonKernel
+IPythonKernel.language_info["version"] = "3"
+"""
 # Otherwise each kernel warns that it is not: it talks to a process of this machine.
 ENCRYPTED = "KernelManager.transport_encryption=auto"
 
@@ -31,6 +38,22 @@ ENCRYPTED = "KernelManager.transport_encryption=auto"
 def setup():
     """make the environment in .venv (the others call it)"""
     python()
+
+
+def packages():
+    """in Colab or Kaggle's notebooks: install what their Python lacks, and replace nothing"""
+    text = (COURSE / "pyproject.toml").read_text("utf-8")
+    wanted = re.findall(r'^    "(([\w-]+)\S+)"', text.partition("[project.optional")[0], re.M)
+    there = {entry.name.lower(): entry.version for entry in metadata.distributions()}
+    lacking = [package for package, name in wanted
+               if name not in there and name not in ("jupyterlab", "setuptools")]
+    if lacking:
+        print(f"Installing {' '.join(lacking)}", flush=True)
+        kept = "".join(f"{name}=={version}\n" for name, version in there.items())
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "kept.txt").write_text(kept, "utf-8")
+            command = ["-m", "pip", "install", "--quiet", "--constraint", f"{folder}/kept.txt"]
+            sys.exit(subprocess.run([sys.executable, *command, *lacking]).returncode)
 
 
 def check():
@@ -133,7 +156,7 @@ def help():
 
 
 COMMANDS = {function.__name__.replace("_", "-"): function for function in (
-    help, setup, check, data, notebooks, site, slides, lab, test, test_backends, bench, figures,
+    help, setup, packages, check, data, notebooks, site, slides, lab, test, test_backends, bench, figures,
     refresh, lock, clean)}
 
 
@@ -203,6 +226,9 @@ def python():
             sys.exit(f"The environment could not be made, see above. {hint()}".strip())
     subprocess.run([found, "-m", "jupyter", "labextension", "disable", "--level=sys_prefix", NEWS],
                    cwd=COURSE, capture_output=True)
+    settings = venv() / "etc" / "ipython" / "ipython_kernel_config.py"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(SAME_VERSION, "utf-8")
     ready.touch()
     return found
 
