@@ -23,7 +23,8 @@ html_show_search_summary = False  # it would need a web server
 PARTS = {
     "Part I, the report": ["notebooks/0[1-5]*"],
     "Part II, beyond the report": ["notebooks/[01][06-9]*"],
-    "Beside the notebooks": ["docs/glossary", "docs/teacher", "docs/model_cards", "data/README"],
+    "Beside the notebooks": ["docs/glossary", "docs/teacher", "docs/model_cards", "data/README",
+                             "docs/gpu", "docs/platforms"],
 }
 
 
