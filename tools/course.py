@@ -156,8 +156,8 @@ def help():
 
 
 COMMANDS = {function.__name__.replace("_", "-"): function for function in (
-    help, setup, packages, check, data, notebooks, site, slides, lab, test, test_backends, bench, figures,
-    refresh, lock, clean)}
+    help, setup, packages, check, data, notebooks, site, slides, lab, test, test_backends, bench,
+    figures, refresh, lock, clean)}
 
 
 def setting(name):
