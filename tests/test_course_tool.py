@@ -27,7 +27,7 @@ def ran(monkeypatch, tmp_path):
     (tmp_path / "venv" / "ready").touch()
     calls = []
 
-    def run(command, cwd, env):
+    def run(command, cwd, env, stdout):
         assert Path(cwd) == COURSE
         assert Path(command[0]).is_relative_to(tmp_path / "venv")
         calls.append((" ".join(command[1:]), env))
@@ -75,10 +75,13 @@ def test_lab_opens_the_whole_course_and_works_in_a_container(
     monkeypatch.setattr(tool.os, "geteuid", lambda: root, raising=False)
     monkeypatch.setattr(tool.webbrowser, "get", get)
     tool.main(["lab"])
-    command = ran[0][0]
+    assert ran[0][0].startswith("-m jupyter trust notebooks/01_data_audit.ipynb notebooks/02")
+    command = ran[1][0]
     assert f"--ServerApp.root_dir={COURSE}" in command
     assert "transport_encryption=auto" in command
-    assert command.endswith("default_url=/lab/tree/notebooks/01_data_audit.ipynb" + options)
+    assert "default_url=/lab/tree/notebooks/01_data_audit.ipynb" in command
+    for option in ("--allow-root", "--no-browser"):
+        assert (option in command) == (option in options)
     said = capsys.readouterr().out
     assert ("You are root" in said, "no browser here" in said) == (root == 0, not browser)
 

@@ -96,7 +96,10 @@ def lab():
     except webbrowser.Error:
         print("There is no browser here: open the address that follows in one.", flush=True)
         options.append("--no-browser")
-    run("-m", "jupyterlab", f"--ServerApp.root_dir={COURSE}", f"--Mapping{ENCRYPTED}",
+    # Without these three, each notebook and each connection would begin with a warning.
+    run("-m", "jupyter", "trust", *(f"notebooks/{name}.ipynb" for name in names()), quiet=True)
+    options += [f"--Mapping{ENCRYPTED}", '--ServerApp.tornado_settings={"ws_ping_timeout": 30000}']
+    run("-m", "jupyterlab", f"--ServerApp.root_dir={COURSE}",
         "--LabApp.default_url=/lab/tree/notebooks/01_data_audit.ipynb", *options)
 
 
@@ -175,9 +178,10 @@ def names():
     return [name for name in there if name.startswith(tuple(wanted or [""]))]
 
 
-def run(*command, environment=None):
+def run(*command, environment=None, quiet=False):
     """Run a program of the course with its Python and in its folder; end here if it fails."""
-    done = subprocess.run([python(), *command], cwd=COURSE, env=surroundings(environment or {}))
+    done = subprocess.run([python(), *command], cwd=COURSE, env=surroundings(environment or {}),
+                          stdout=subprocess.DEVNULL if quiet else None)
     if done.returncode:
         sys.exit(done.returncode)
 
