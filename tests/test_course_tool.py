@@ -176,6 +176,24 @@ def test_a_path_with_any_letters_and_no_environment(bare, way):
     assert (bare / "notebooks").exists()
 
 
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_folder_that_may_only_be_read_stays_as_it_is(monkeypatch, tmp_path, writable):
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        return SimpleNamespace(returncode=0)
+    monkeypatch.setenv("VENV", str(tmp_path / "venv"))
+    monkeypatch.setattr(tool, "base_python", lambda: sys.executable)
+    monkeypatch.setattr(tool.os, "access", lambda *_: writable)
+    monkeypatch.setattr(tool.subprocess, "run", run)
+    tool.setup()
+    assert any("--editable" in command for command in commands) == writable
+    assert (tmp_path / "venv" / "ready").exists()
+    settings = (tmp_path / "venv" / "etc" / "ipython" / "ipython_kernel_config.py").read_text()
+    assert 'language_info["version"] = "3"' in settings
+
+
 def test_clean_removes_nothing_but_an_environment(bare):
     (bare / "mine").mkdir()
     command = [sys.executable, "tools/course.py", "clean", "VENV=mine"]

@@ -53,3 +53,9 @@ def test_the_time_left_counts_what_is_done(monkeypatch):
     assert progress.left() == "0 of 2 done"
     progress.done["04_final_model"] = 1  # four of five parts, in ten minutes
     assert progress.left() == "1 of 2 done, about 2 min left"
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line(course, monkeypatch, tmp_path):
+    (tmp_path / "build").write_text("a file where the folder should be")
+    with pytest.raises(SystemExit, match=r"build cannot be written to .* work in a copy"):
+        course("good")

@@ -221,11 +221,12 @@ def python():
         return found
     print(f"Making an environment in {setting('VENV')}, once: 2.7 GB, a minute or a few.",
           flush=True)
-    for command in (
-            [base_python(), "-m", "venv", "--clear", str(venv())],
-            [found, "tools/install.py", setting("INSTALLER")],
-            [found, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-             "--no-build-isolation", "--editable", "."]):
+    steps = [[base_python(), "-m", "venv", "--clear", str(venv())],
+             [found, "tools/install.py", setting("INSTALLER")],
+             [found, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+              "--no-build-isolation", "--editable", "."]]
+    # In a shared folder that may only be read, PYTHONPATH has to be enough.
+    for command in steps if os.access(COURSE, os.W_OK) else steps[:2]:
         if subprocess.run(command, cwd=COURSE, env=surroundings({})).returncode:
             sys.exit(f"The environment could not be made, see above. {hint()}".strip())
     subprocess.run([found, "-m", "jupyter", "labextension", "disable", "--level=sys_prefix", NEWS],

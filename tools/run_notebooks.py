@@ -9,6 +9,7 @@ import argparse
 import os
 import shutil
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -122,7 +123,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     arguments = parser.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")
-    BUILD.mkdir(exist_ok=True)
+    try:
+        BUILD.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=BUILD):
+            pass
+    except OSError as error:
+        sys.exit(f"{BUILD} cannot be written to ({error.strerror}): work in a copy of the course, "
+                 "or open the notebooks with make lab.")
     names = sorted(arguments.names, key=lambda name: -SHARE.get(name, 1))
     progress = Progress(names)
     some = "1 notebook" if len(names) == 1 else f"{len(names)} notebooks"
