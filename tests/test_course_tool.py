@@ -160,9 +160,10 @@ WAYS = ["course", pytest.param("make", marks=pytest.mark.skipif(
 def test_a_path_with_any_letters_and_no_environment(bare, way):
     start = ["make", f"PYTHON={sys.executable}"] if way == "make" else [
         sys.executable, "-S", "tools/course.py"]  # -S: without what is installed
-    words = ["notebooks", "NAMES=01", "JOBS=1", "VENV=an env", "INSTALLER=pip"]
+    words = ["notebooks", "NAMES=01", "JOBS=1", "VENV=ein Ü 表", "INSTALLER=pip"]
+    strict = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
     for _ in range(2):
-        done = subprocess.run([*start, *words], cwd=bare, capture_output=True, text=True)
+        done = subprocess.run([*start, *words], cwd=bare, capture_output=True, env=strict)
         assert done.returncode == 0, done.stderr
     first, *others, last = steps(bare)
     assert first == "install pip"
@@ -170,9 +171,9 @@ def test_a_path_with_any_letters_and_no_environment(bare, way):
     assert "run_notebooks --jobs 1 01_one" in others
     assert last == "run_notebooks --jobs 1 01_one"
     assert len(others) == 3, "the second time, only the notebooks run"
-    assert (bare / "an env" / "pyvenv.cfg").exists()
-    subprocess.run([*start, "clean", "VENV=an env"], cwd=bare, check=True)
-    assert not (bare / "an env").exists()
+    assert (bare / "ein Ü 表" / "pyvenv.cfg").exists()
+    subprocess.run([*start, "clean", "VENV=ein Ü 表"], cwd=bare, check=True)
+    assert not (bare / "ein Ü 表").exists()
     assert (bare / "notebooks").exists()
 
 

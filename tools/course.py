@@ -286,4 +286,5 @@ def main(words):
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # a path may have letters that it lacks
     sys.exit(main(sys.argv[1:]))
