@@ -8,7 +8,8 @@ html_title = "Facial emotions: a reproduction"
 
 # The folder above is the source, so a link that works on a forge works in the site, too.
 root_doc = "README"
-include_patterns = ["README.md", "data/README.md", "docs/*.md", "notebooks/*.ipynb"]
+include_patterns = ["README.md", "data/README.md", "figures/README.md", "docs/*.md",
+                    "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "runs", "data/f*"]  # no need to search these folders
 
 extensions = ["myst_nb"]
@@ -28,7 +29,7 @@ PARTS = {
     "Part II, beyond the report": ["notebooks/[01][06-9]*"],
     "Beside the notebooks": ["docs/students", "docs/quiz", "docs/homework", "docs/teacher",
                              "docs/glossary", "docs/model_cards", "data/README", "docs/data",
-                             "docs/speed"],
+                             "docs/speed", "docs/gpu", "docs/platforms", "figures/README"],
 }
 
 
@@ -36,7 +37,7 @@ def setup(app):
     """Give the README the contents of the site, pictures their text, the site an index.html."""
     app.connect("source-read", complete)
     app.connect("build-finished", lambda app, error: Path(app.outdir, "index.html").write_text(
-        '<meta http-equiv="refresh" content="0; url=README.html">'))
+        '<meta http-equiv="refresh" content="0; url=README.html">', "utf-8"))
 
 
 def complete(app, name, text):

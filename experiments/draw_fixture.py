@@ -194,7 +194,7 @@ def draw_fixture(folder: Path) -> None:
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}"
         for path in [*sorted(folder.rglob("*.jpg")), folder / "votes.csv"]
     ]
-    (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n", "utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ FIXTURE = (COURSE / "data" / "fixture").resolve()
 # Where a user may put FER-2013, in any of its forms; the first one that is there is used.
 FER2013 = [COURSE / "data" / name
            for name in ("fer2013", "fer2013.zip", "archive.zip", "fer2013.csv")]
+# And where Kaggle's own notebooks, and Colab, show it.
+KAGGLE = [Path("/kaggle/input") / name for name in ("fer2013", "datasets/msambare/fer2013")]
 REPORT_SIZES = {"train": 2999, "test": 599}  # images of each class (report, section 2.2)
 FIXTURE_SIZES = {"train": 30, "test": 12}
 COLUMNS = ("split", "emotion", "path", "width", "height", "mode", "digest", "brightness",
@@ -139,12 +141,14 @@ class Dataset:
 
 
 def find_dataset() -> Dataset:
-    """Return the dataset to use: ``FER_DATA`` if set, else FER-2013 in ``data/``, else the fixture.
+    """Return the dataset to use: ``FER_DATA`` if set, else FER-2013 if found, else the fixture.
 
+    FER-2013 is looked for in ``data/``, where kagglehub keeps it (``make data``), and at Kaggle.
     ``FER_DATA`` is a folder that holds ``train`` and ``test``, a zip of it, or ``fer2013.csv``. A
     relative one counts from the course's folder. If it points to nothing, raises CourseError.
     """
-    usual = next((place for place in FER2013 if os.path.lexists(place)), FIXTURE)
+    usual = next((place for place in (*FER2013, *_from_kagglehub(), *KAGGLE)
+                  if os.path.lexists(place)), FIXTURE)
     root = Path(os.path.realpath(course.course_path("FER_DATA", usual)))
     if not os.path.exists(root):
         raise CourseError(
@@ -152,6 +156,13 @@ def find_dataset() -> Dataset:
             "Kaggle's archive.zip or to fer2013.csv, or unset it to use the bundled fixture. "
             "data/README.md tells how to get FER-2013.")
     return Dataset(root)
+
+
+def _from_kagglehub() -> list[Path]:
+    """Return where kagglehub has put Kaggle's ``msambare/fer2013``; it marks what came whole."""
+    cache = os.environ.get("KAGGLEHUB_CACHE") or os.path.expanduser("~/.cache/kagglehub")
+    folder = Path(cache, "datasets", "msambare", "fer2013")
+    return [folder / "versions" / mark.stem for mark in sorted(folder.glob("*.complete"))]
 
 
 def index_images(dataset: Dataset) -> pd.DataFrame:

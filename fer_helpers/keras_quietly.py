@@ -1,9 +1,11 @@
-"""Import Keras without the start-up messages of TensorFlow's C++ code, and with oneDNN on."""
+"""Import Keras the same for everybody: without messages, with oneDNN, whatever keras.json says."""
 
 import contextlib
 import logging
 import os
 import sys
+
+from fer_helpers.course import course_path
 
 
 @contextlib.contextmanager
@@ -27,6 +29,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Without AVX-512, TensorFlow leaves this fast library for CPUs off: training then takes twice as
 # long, or longer. It sums in another order, so results differ in the last digits.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# What another project wrote into ~/.keras/keras.json (channels first, half precision) stays there.
+os.environ["KERAS_HOME"] = str(course_path("FER_CACHE", ".cache") / "keras")
 with _silent_stderr():
     import keras
 # TensorFlow warns of functions compiled twice. Ours are, on purpose: a last batch is smaller.
@@ -34,4 +38,12 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 ONEDNN = keras.backend.backend() == "tensorflow" and os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
 
-__all__ = ["ONEDNN", "keras"]
+
+def device() -> str:
+    """Return what Keras trains on: ``cpu``, ``gpu``, or PyTorch's word for another."""
+    if keras.backend.backend() == "torch":  # Keras has no list of its devices
+        return keras.ops.zeros(1).device.type.replace("cuda", "gpu")
+    return keras.distribution.list_devices()[0].split(":")[0]
+
+
+__all__ = ["ONEDNN", "device", "keras"]

@@ -8,7 +8,7 @@ last digits, as they do between two processors. (Libraries for GPUs do the same 
 
 import numpy as np
 
-from fer_helpers.keras_quietly import keras
+from fer_helpers.keras_quietly import device, keras
 
 ops = keras.ops
 
@@ -30,9 +30,10 @@ _INPUT, _KERNEL, _OUTPUT = (np.kron(one, one).astype("float32") for one in _ONE_
 def speed_up(network) -> list[str]:
     """Let the wide convolutions of a network compute this way; return the names of their layers.
 
-    Weights, layers and saved files stay what they were. On a GPU nothing is changed.
+    Weights, layers and saved files stay what they were. Nothing is changed on a GPU, nor with
+    PyTorch, whose gradients are its own.
     """
-    if not keras.distribution.list_devices()[0].startswith("cpu"):
+    if device() != "cpu" or keras.backend.backend() == "torch":
         return []
     chosen = [
         layer for layer in network.layers

@@ -1,11 +1,15 @@
 """Versions stand in one place, and the check tells the truth."""
 
+import ast
+import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import check
 import install
@@ -14,23 +18,27 @@ import yaml
 
 from fer_helpers.course import COURSE
 
-LOCK = (COURSE / "requirements.lock").read_text()
-PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]
+LOCK = (COURSE / "requirements.lock").read_text("utf-8")
+PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text("utf-8"))["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
+# Each takes gigabytes, and another package on each kind of machine.
+NOT_LOCKED = [OPTIONAL.pop(name) for name in ("jax", "torch")]
 DIRECT, ALL = ([re.match(r"[\w-]+", requirement)[0] for requirement in requirements]
                for requirements in (PROJECT["dependencies"] + OPTIONAL["test"],
                                     sum(OPTIONAL.values(), PROJECT["dependencies"])))
+# As in check.py when it is called as a program.
+SPEAK = "sys.stdout.reconfigure(errors='backslashreplace')"
 
 
 def test_environment_yml_takes_every_version_from_the_lock():
-    environment = yaml.safe_load((COURSE / "environment.yml").read_text())
+    environment = yaml.safe_load((COURSE / "environment.yml").read_text("utf-8"))
     *conda, pip = environment["dependencies"]
     assert conda == ["python=3.12", "pip"]
     assert pip == {"pip": ["-r requirements.lock"]}
 
 
 def test_pyproject_pins_nothing():
-    for requirement in sum(OPTIONAL.values(), PROJECT["dependencies"]):
+    for requirement in sum([*OPTIONAL.values(), *NOT_LOCKED], PROJECT["dependencies"]):
         assert "==" not in requirement and "~=" not in requirement
 
 
@@ -45,7 +53,7 @@ def test_every_package_is_locked_once_with_hashes_and_without_addresses():
 
 
 def test_every_dependency_says_what_it_is_for():
-    text = (COURSE / "pyproject.toml").read_text()
+    text = (COURSE / "pyproject.toml").read_text("utf-8")
     for name in ALL:
         assert re.search(rf'^    "{name}>=[\d.]+", +# \w+', text, re.MULTILINE), name
 
@@ -78,7 +86,7 @@ def test_pip_installs_what_uv_cannot(monkeypatch, argument, broken, expected, st
         if "install" not in command:
             return subprocess.CompletedProcess(command, 0, stdout="global.cert='ca.pem'")
         assert "--require-hashes" in command
-        names = re.findall(r"^([\w.-]+)==", Path(command[-1]).read_text(), re.MULTILINE)
+        names = re.findall(r"^([\w.-]+)==", Path(command[-1]).read_text("utf-8"), re.MULTILINE)
         what = "uv" if names == ["uv"] else "all" if "uv" in names else "all but uv"
         assert len(names) == 1 or set(DIRECT) <= set(names)
         tool = command[2]
@@ -95,27 +103,80 @@ def test_pip_installs_what_uv_cannot(monkeypatch, argument, broken, expected, st
     assert done == expected
 
 
-def test_check_passes_here():
-    result = subprocess.run([sys.executable, COURSE / "tools" / "check.py"], capture_output=True,
-                            text=True, cwd=COURSE)
-    assert result.returncode == 0, result.stdout
-    lines = result.stdout.splitlines()
-    assert len(lines) == len(DIRECT) + 3
-    assert all(line.startswith("[ OK ] ") for line in lines)
-    assert any(line.startswith("[ OK ] dataset: fixture") for line in lines)
+def test_every_file_is_read_and_written_as_utf_8():
+    """Windows reads in the system's own encoding otherwise, and some files hold é and ×."""
+    found = []
+    for path in [*COURSE.glob("fer_helpers/*.py"), *COURSE.glob("tools/*.py"),
+                 COURSE / "docs" / "conf.py"]:
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and (what := careless(call)):
+                found.append(f"{path.name}:{call.lineno} {what}")
+    assert found == []
+
+
+def careless(call):
+    """Return the name of a call that reads or writes text without saying how."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    says = len(call.args) > (name == "write_text") or any(
+        keyword.arg == "encoding" for keyword in call.keywords)
+    return name if name in ("read_text", "write_text") and not says else ""
+
+
+def test_what_is_careless():
+    calls = ["p.read_text()", "p.write_text(x)", "p.read_text('utf-8')", "p.write_text(x, 'utf-8')",
+             "p.read_text(encoding='utf-8')", "p.read_bytes()"]
+    assert [bool(careless(ast.parse(call).body[0].value)) for call in calls] == [
+        True, True, False, False, False, False]
+
+
+# The check
 
 
 @pytest.fixture
-def failing(monkeypatch, capsys):
-    def run():
-        passed = check.check()
-        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[FAIL]")]
-        return passed, lines
+def checked(monkeypatch, capsys, tmp_path):
+    """Run the check with small batches, or without training; return if it passed, and its lines."""
+    monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
+
+    def run(train=False):
+        if not train:
+            monkeypatch.setattr(check, "_training", lambda batch_size: [])
+        passed = check.check(batch_size=2)
+        return passed, capsys.readouterr().out.splitlines()
     return run
 
 
-@pytest.mark.parametrize(("installed", "found"), [(None, "is missing"), ("1.0", "1.0")])
-def test_check_finds_a_missing_package_and_another_version(monkeypatch, failing, installed, found):
+def test_check_passes_here_and_trains(monkeypatch, checked):
+    from fer_helpers import models
+    monkeypatch.setattr(models, "build_final", models.build_baseline)  # faster, the same way
+    passed, lines = checked(train=True)
+    assert passed, lines
+    assert all(line.startswith("[ OK ] ") for line in lines)
+    text = "\n".join(lines)
+    assert re.search(r"Keras [\d.]+ trains with tensorflow [\d.]+ on the CPU", text)
+    assert re.search(r"the final model takes about [\d.]+ (minutes|hours) on FER-2013: "
+                     r"20 epochs of \d+ s; docs/gpu.md", text)
+    assert "dataset: fixture, 292 images" in text
+    for variable in ("FER_DATA", "FER_FIGURES", "FER_RUNS", "FER_CACHE"):
+        assert variable in text
+
+
+def test_ok_means_that_something_was_trained(monkeypatch, checked):
+    from fer_helpers import training
+
+    def broken(*_, **__):
+        raise ImportError("no kernel image\nis available")
+    monkeypatch.setattr(training, "train", broken)
+    passed, lines = checked(train=True)
+    assert not passed
+    assert lines[2] == ("[FAIL] nothing can be trained here (ImportError: no kernel image). "
+                        "`make clean setup` installs it anew")
+
+
+@pytest.mark.parametrize(("installed", "passes", "expected"), [
+    ("1.0", True, r"\[ OK \] other versions than the lock: fine \(seaborn 1.0, not [\d.]+\)"),
+    (None, False, r"\[FAIL\] missing: seaborn. `make setup` installs all packages")])
+def test_another_version_is_fine_and_a_missing_package_is_not(
+        monkeypatch, checked, installed, passes, expected):
     version = metadata.version
 
     def other(name):
@@ -124,27 +185,56 @@ def test_check_finds_a_missing_package_and_another_version(monkeypatch, failing,
         return installed if name == "seaborn" else version(name)
 
     monkeypatch.setattr(check.metadata, "version", other)
-    passed, (line,) = failing()
-    assert not passed
-    assert re.fullmatch(rf"\[FAIL\] seaborn {found}: the course was made with [\d.]+: "
-                        "`pip install -r requirements.lock`", line)
+    passed, lines = checked()
+    assert passed == passes
+    assert re.fullmatch(expected, lines[1])
 
 
-def test_check_finds_a_wrong_python(monkeypatch, failing):
+def test_check_finds_a_wrong_python(monkeypatch, checked):
     monkeypatch.setattr(check.sys, "version_info", (3, 9, 1))
-    passed, lines = failing()
+    passed, lines = checked()
     assert not passed
-    assert lines == ["[FAIL] Python 3.9.1: use 3.11, 3.12 or 3.13, for example "
-                     "`make PYTHON=python3.12`"]
+    assert lines[0] == ("[FAIL] Python 3.9.1: use 3.11, 3.12 or 3.13, for example "
+                        "`make PYTHON=python3.12`")
 
 
-def test_check_finds_a_missing_dataset_and_an_unwritable_figures_folder(
-        monkeypatch, failing, tmp_path):
+def test_check_finds_what_cannot_be_read_or_written(monkeypatch, checked, tmp_path):
     monkeypatch.setenv("FER_DATA", str(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("where a folder should be")
     monkeypatch.setenv("FER_FIGURES", str(tmp_path / "file"))
-    passed, lines = failing()
-    assert not passed
-    assert len(lines) == 2
-    assert "No dataset at" in lines[0]
-    assert "cannot be written to: change its permissions, or set FER_FIGURES" in lines[1]
+    monkeypatch.setattr(check.shutil, "disk_usage", lambda _: SimpleNamespace(free=0.3e9))
+    _, lines = checked()
+    data, figures, runs = [line for line in lines if line.startswith("[FAIL]")]
+    assert "No dataset at" in data
+    assert "cannot be written to: change its permissions, or set FER_FIGURES" in figures
+    assert "has room for 0.3 GB and may need 1.5 GB: make room, or set FER_RUNS" in runs
+
+
+@pytest.mark.parametrize("locale", [
+    {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
+    {"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "gbk"}, {"PYTHONIOENCODING": "shift_jis"}])
+def test_check_speaks_under_every_locale(locale, copy):
+    """The path of the dataset has letters that these encodings lack."""
+    place = copy.rename(copy.with_name("données 表情 ₿"))
+    program = "import check; check._training = lambda _: []; sys.exit(not check.check())"
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, 'tools'); {SPEAK}; {program}"],
+        cwd=COURSE, capture_output=True, env=os.environ | locale | {"FER_DATA": str(place)})
+    assert result.returncode == 0, result.stderr
+    assert b"custom-donn" in result.stdout and b"292 images" in result.stdout
+
+
+def test_the_keras_json_of_another_project_changes_nothing(tmp_path):
+    """Read, each of these entries alone would stop Keras or change every result."""
+    settings = {"backend": "theano", "floatx": "float16", "image_data_format": "channels_first",
+                "epsilon": 1}
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text(json.dumps(settings))
+    code = ("from fer_helpers.keras_quietly import keras; c = keras.config; "
+            "print(c.backend(), c.image_data_format(), c.floatx(), c.epsilon())")
+    environment = {name: value for name, value in os.environ.items() if "KERAS" not in name}
+    environment |= dict.fromkeys(["HOME", "USERPROFILE"], str(tmp_path))
+    result = subprocess.run([sys.executable, "-c", code], cwd=COURSE, capture_output=True,
+                            text=True, env=environment)
+    assert result.stdout == "tensorflow channels_last float32 1e-07\n", result.stderr
+    assert json.loads((tmp_path / ".keras" / "keras.json").read_text()) == settings

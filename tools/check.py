@@ -3,8 +3,10 @@
     python tools/check.py        # `make check` does it
 """
 
+import itertools
 import os
 import re
+import shutil
 import sys
 import tomllib
 from importlib import metadata
@@ -14,34 +16,89 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # if nothing is
 
 from fer_helpers.course import COURSE, course_path
 
+# Where things go: what, the variable that changes it, the default, and the room it needs in GB.
+PLACES = [("figures", "FER_FIGURES", "figures", 0.1), ("runs", "FER_RUNS", "runs", 1.5),
+          ("cache", "FER_CACHE", ".cache", 0.2)]
 
-def check() -> bool:
-    """Print ``[ OK ]`` or ``[FAIL]`` with the remedy for each requirement; return if all hold."""
-    results = [_python(), *_packages(), _dataset(), _figures()]
-    for passed, text in results:
-        print("[ OK ]" if passed else "[FAIL]", text)
-    return all(passed for passed, _ in results)
+
+def check(batch_size: int = 64) -> bool:
+    """Print ``[ OK ]`` or ``[FAIL]`` with the remedy for each requirement; return if all hold.
+
+    A few batches of ``batch_size`` images are trained.
+    """
+    results = itertools.chain(_python(), _packages(), _training(batch_size), _dataset(), _places())
+    passed = True
+    for good, text in results:  # one after the other: some take a while
+        print("[ OK ]" if good else "[FAIL]", text, flush=True)
+        passed &= good
+    return passed
 
 
 def _python():
     found = "{}.{}.{}".format(*sys.version_info)
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return True, f"Python {found}"
-    return False, f"Python {found}: use 3.11, 3.12 or 3.13, for example `make PYTHON=python3.12`"
+        yield True, f"Python {found}"
+    else:
+        yield False, (f"Python {found}: use 3.11, 3.12 or 3.13, for example "
+                      "`make PYTHON=python3.12`")
 
 
 def _packages():
-    """Compare each direct dependency with the lock."""
-    project = tomllib.loads((COURSE / "pyproject.toml").read_text())["project"]
-    lock = dict(re.findall(r"^([\w.-]+)==(\S+)", (COURSE / "requirements.lock").read_text(), re.M))
-    for requirement in project["dependencies"] + project["optional-dependencies"]["test"]:
-        name = re.match(r"[\w-]+", requirement)[0]
+    """Look for each direct dependency; a version that nobody tried is not a fault."""
+    project = tomllib.loads((COURSE / "pyproject.toml").read_text("utf-8"))["project"]
+    lock = (COURSE / "requirements.lock").read_text("utf-8")
+    lock = dict(re.findall(r"^([\w.-]+)==(\S+)", lock, re.M))
+    others, missing = [], []
+    needed = [re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]]
+    for name in needed:
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found = "is missing"
-        remedy = f": the course was made with {lock[name]}: `pip install -r requirements.lock`"
-        yield found == lock[name], f"{name} {found}" + (remedy if found != lock[name] else "")
+            missing.append(name)
+        else:
+            if found != lock[name]:
+                others.append(f"{name} {found}, not {lock[name]}")
+    if missing:
+        yield False, f"missing: {', '.join(missing)}. `make setup` installs all packages"
+    elif others:
+        yield True, f"other versions than the lock: fine ({'; '.join(others)})"
+    else:
+        yield True, f"{len(needed)} packages, in the versions of the lock"
+
+
+def _training(batch_size):
+    """Train the final model for two short epochs; the second one tells how long the whole takes."""
+    try:
+        import numpy as np
+
+        from fer_helpers import models, training
+        from fer_helpers.course import EMOTIONS, IMAGE_SIZE
+        from fer_helpers.dataset import REPORT_SIZES, Balanced, Examples
+
+        def noise(count):
+            pixels = np.random.default_rng(0).integers(0, 256, (count, IMAGE_SIZE, IMAGE_SIZE, 1))
+            return Examples(pixels.astype(np.uint8), np.arange(count) % len(EMOTIONS),
+                            np.arange(count).astype(str))
+
+        images = 2 * batch_size
+        share = REPORT_SIZES["test"] / REPORT_SIZES["train"]
+        data = Balanced(noise(images), noise(round(images * share)), {"dataset": "noise"})
+        report = training.Settings()
+        run = training.train(models.build_final, data, training.Settings(
+            epochs=2, batch_size=batch_size, patience=None), log=lambda line: None)
+    except Exception as error:  # whatever it is, the reader should see it as one line
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        yield False, f"nothing can be trained here ({reason}). `make clean setup` installs it anew"
+        return
+    backend, device = run.about["backend"], run.about["device"].upper()
+    yield True, (f"Keras {run.about['versions']['keras']} trains with {backend} "
+               f"{run.about['versions'][backend]} on the {device}")
+    epoch = run.history["seconds"].iloc[-1] * len(EMOTIONS) * REPORT_SIZES["train"] / images
+    minutes = epoch * report.epochs / 60
+    whole = f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
+    faster = "; docs/gpu.md tells how to use a GPU" if device == "CPU" else ""
+    yield True, (f"the final model takes about {whole} on FER-2013: {report.epochs} epochs of "
+               f"{epoch:.0f} s{faster}")
 
 
 def _dataset():
@@ -50,19 +107,28 @@ def _dataset():
         dataset = find_dataset()
         found = f"dataset: {dataset.name}, {len(dataset.pixels):,} images, {dataset.root}"
         if dataset.is_fixture:
-            return True, f"{found} (data/README.md tells how to get FER-2013)"
-        return dataset.identity.kind != "altered", f"{found}. {dataset.identity.sentence}"
-    except Exception as error:  # whatever it is, the reader should see it as one line
-        return False, f"dataset: {error}"
+            yield True, f"{found} (`make data` gets FER-2013; FER_DATA names it if you have it)"
+        else:
+            yield dataset.identity.kind != "altered", f"{found}. {dataset.identity.sentence}"
+    except Exception as error:  # as above
+        yield False, f"dataset: {error}"
 
 
-def _figures():
-    folder = course_path("FER_FIGURES", "figures")
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if existing.is_dir() and os.access(existing, os.W_OK):
-        return True, "figures can be saved"
-    return False, f"{folder} cannot be written to: change its permissions, or set FER_FIGURES"
+def _places():
+    for what, variable, default, room in PLACES:
+        folder = course_path(variable, default)
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free / 1e9
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            yield False, (f"{what}: {folder} cannot be written to: change its permissions, or set "
+                          f"{variable} to another folder")
+        elif free < room:
+            yield False, (f"{what}: {folder} has room for {free:.1f} GB and may need {room} GB: "
+                          f"make room, or set {variable} to another folder")
+        else:
+            yield True, f"{what}: {folder} ({free:,.0f} GB free; {variable} names another folder)"
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # a path may have letters that it lacks
     sys.exit(0 if check() else 1)

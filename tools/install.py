@@ -39,23 +39,23 @@ def settings_for_uv(listed: str) -> dict[str, str]:
 
 def with_uv() -> None:
     """Install uv with pip, by its lines in the lock; then all the others with uv."""
-    install(PIP, re.search(r"^uv==.*?(?=^\S|\Z)", LOCK.read_text(), re.M | re.S)[0])
+    install(PIP, re.search(r"^uv==.*?(?=^\S|\Z)", LOCK.read_text("utf-8"), re.M | re.S)[0])
     listed = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True).stdout
     uv = [sys.executable, "-m", "uv", "pip"]
     # What the user told uv itself comes last, and wins.
-    install(uv, LOCK.read_text(), env=settings_for_uv(listed) | os.environ)
+    install(uv, LOCK.read_text("utf-8"), env=settings_for_uv(listed) | os.environ)
 
 
 def with_pip() -> None:
     """Install all packages but uv with pip."""
-    install(PIP, re.sub(r"^uv==.*?(?=^\S|\Z)", "", LOCK.read_text(), flags=re.M | re.S))
+    install(PIP, re.sub(r"^uv==.*?(?=^\S|\Z)", "", LOCK.read_text("utf-8"), flags=re.M | re.S))
 
 
 def install(installer: list[str], lines: str, **options) -> None:
     """Install what these lines of the lock name; a package without a right hash is refused."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "requirements.txt")
-        path.write_text(lines)
+        path.write_text(lines, "utf-8")
         subprocess.run([*installer, "install", "--quiet", "--require-hashes", "-r", path],
                        check=True, **options)
 

@@ -7,11 +7,13 @@ One notebook is seldom busy on all processor cores, so two run at a time; `--job
 
 import argparse
 import os
+import shutil
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import nbformat
 from nbclient import NotebookClient
@@ -25,26 +27,92 @@ FOLDER, BUILD = COURSE / "notebooks", COURSE / "build"
 OFFLINE = dict.fromkeys(["mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"], "")
 # No warning that a kernel talks to this process without encryption: it stays on this machine.
 QUIETLY = ["--log-level=ERROR"]
-# These take longest: started first, they leave no core idle at the end.
-LONGEST = ["04_final_model", "05_ablation_512", "03_baseline_two_conv"]
+# How long each takes beside the others. The longest start first: so no core is idle at the end.
+SHARE = {"04_final_model": 4, "05_ablation_512": 3, "03_baseline_two_conv": 2, "07_ten_people": 2}
 
 
-def run(name: str) -> bool:
+class Progress:
+    """One line that says what is running, how much is done, and about how long the rest takes.
+
+    A terminal shows it all the time; a file or a pipe gets it once a minute.
+    """
+
+    def __init__(self, names: list[str]):
+        self.done = dict.fromkeys(names, 0.0)  # shares, 0 to 1
+        self.running, self.said = {}, {}  # cells of each running notebook; its last line
+        self.live, self.started, self.lock = sys.stdout.isatty(), time.perf_counter(), Lock()
+        self.next = self.started + 60
+
+    def left(self) -> str:
+        """Return how many notebooks are through, and about how long the others will take."""
+        through = f"{sum(share == 1 for share in self.done.values())} of {len(self.done)} done"
+        whole = sum(SHARE.get(name, 1) for name in self.done)
+        share = sum(SHARE.get(name, 1) * done for name, done in self.done.items()) / whole
+        if not 0.05 < share < 1:
+            return through
+        seconds = (time.perf_counter() - self.started) * (1 - share) / share
+        return f"{through}, about {seconds / 60:.0f} min left" if seconds > 60 else (
+            f"{through}, less than a minute left")
+
+    def tell(self, name: str, cell: int, line: str = "") -> None:
+        """Take in that a notebook has come to a cell, or what the cell has just printed."""
+        with self.lock:
+            self.done[name] = min(cell / self.running[name], 0.99)
+            self.said[name] = f"{name} {cell}/{self.running[name]} {line}".strip()
+            if self.live or time.perf_counter() > self.next:
+                self.next = time.perf_counter() + 60
+                self.show(" | ".join([self.left(), *self.said.values()]))
+
+    def show(self, status: str) -> None:
+        """Write the line over the last one, cut to the width of the terminal."""
+        if self.live:
+            width = shutil.get_terminal_size().columns - 1
+            status = f"\r{status[:width]:{width}}"
+        print(status, end="" if self.live else "\n", flush=True)
+
+    def end(self, name: str, result: str, failed: bool) -> None:
+        """Say how a notebook ended, in a line that stays."""
+        with self.lock:
+            self.done[name] = 1
+            self.said.pop(name, None)
+            if self.live:
+                self.show("")
+                print("\r", end="")
+            print(result if failed else f"{result}  ({self.left()})", flush=True)
+
+
+class Client(NotebookClient):
+    """Runs a notebook, and tells its progress."""
+
+    def __init__(self, name: str, notebook, progress: Progress, **options):
+        self.tell = lambda index, line="": progress.tell(name, index + 1, line)
+        progress.running[name] = len(notebook.cells)
+        super().__init__(notebook, on_cell_start=lambda cell, cell_index: self.tell(cell_index),
+                         **options)
+
+    def output(self, outs, msg, display_id, cell_index):
+        """Take the last line of what a cell prints, such as that of an epoch."""
+        lines = msg["content"].get("text", "").strip().splitlines()
+        if msg["msg_type"] == "stream" and lines:
+            self.tell(cell_index, lines[-1])
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def run(name: str, progress: Progress) -> bool:
     """Run one notebook, write its copy and its page; return whether it went through."""
     started = time.perf_counter()
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-    say = partial(print, flush=True)
     try:
-        NotebookClient(notebook, timeout=None, extra_arguments=QUIETLY,
-                       resources={"metadata": {"path": FOLDER}}).execute()
+        Client(name, notebook, progress, timeout=None, extra_arguments=QUIETLY,
+               resources={"metadata": {"path": FOLDER}}).execute()
     except (CellExecutionError, DeadKernelError) as error:
-        say(f"{error}\nFAILED: {name}")
+        progress.end(name, f"{error}\nFAILED: {name}", failed=True)
         return False
     nbformat.write(notebook, BUILD / f"{name}.ipynb")
     exporter = HTMLExporter(preprocessors=[CoalesceStreamsPreprocessor], **OFFLINE)
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
     (BUILD / f"{name}.html").write_text(page, encoding="utf-8")
-    say(f"{time.perf_counter() - started:4.0f} s  build/{name}.html")
+    progress.end(name, f"{time.perf_counter() - started:4.0f} s  build/{name}.html", failed=False)
     return True
 
 
@@ -54,10 +122,21 @@ def main() -> int:
     parser.add_argument("names", nargs="+", metavar="NAME", help="such as 01_data_audit")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     arguments = parser.parse_args()
-    BUILD.mkdir(exist_ok=True)
+    sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        BUILD.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=BUILD):
+            pass
+    except OSError as error:
+        sys.exit(f"{BUILD} cannot be written to ({error.strerror}): work in a copy of the course, "
+                 "or open the notebooks with make lab.")
+    names = sorted(arguments.names, key=lambda name: -SHARE.get(name, 1))
+    progress = Progress(names)
+    some = "1 notebook" if len(names) == 1 else f"{len(names)} notebooks"
+    print(f"Running {some}, {arguments.jobs} at a time.", flush=True)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         try:
-            passed = list(pool.map(run, sorted(arguments.names, key=lambda n: n not in LONGEST)))
+            passed = list(pool.map(run, names, [progress] * len(names)))
         except KeyboardInterrupt:
             os._exit(130)  # do not wait for the others; their kernels end with this process
     return 0 if all(passed) else 1

@@ -1,0 +1,87 @@
+"""The notebooks' first cell: nothing at home; in Colab and the like it gets the course."""
+
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import course as tool
+import nbformat
+import pytest
+
+from fer_helpers.course import COURSE
+
+REPOSITORY = tomllib.loads(
+    (COURSE / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["repository"]
+NAMES = sorted(path.stem for path in COURSE.glob("notebooks/*.ipynb"))
+
+
+def first_cell(name):
+    cells = nbformat.read(COURSE / "notebooks" / f"{name}.ipynb", as_version=4).cells
+    return next(cell for cell in cells if cell.cell_type == "code")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_notebook_has_it_folded_and_names_the_repository_of_pyproject(name):
+    cell = first_cell(name)
+    assert cell.id == "elsewhere"
+    assert cell.source == first_cell(NAMES[0]).source
+    assert f'repository = "{REPOSITORY}"\n' in cell.source
+    assert cell.metadata.jupyter.source_hidden and "remove-cell" in cell.metadata.tags
+
+
+@pytest.mark.parametrize(("place", "expected"), [
+    ("home", []), ("colab", ["git clone", "course packages"]), ("again", ["course packages"]),
+    ("another kernel", [".. packages"])])
+def test_what_it_does(monkeypatch, tmp_path, place, expected):
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    if place == "again":
+        Path("course").mkdir()
+    if place == "another kernel":
+        (tmp_path / "fer_helpers").mkdir()
+    if place != "home":
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    calls = []
+    monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append(
+        "git clone" if command[0] == "git" else f"{Path(command[1]).parts[0]} {command[2]}"))
+    exec(first_cell(NAMES[0]).source, {})
+    assert calls == expected
+    if place == "colab":
+        assert sys.path[0] == str(tmp_path / "notebooks" / "course")
+
+
+@pytest.mark.parametrize(("lacks", "installs"), [
+    ((), []), (("seaborn", "jupyterlab"), ["seaborn>=0.13"])])
+def test_packages_are_added_and_none_is_replaced(monkeypatch, capsys, lacks, installs):
+    there = [entry for entry in metadata.distributions() if entry.name not in lacks]
+    monkeypatch.setattr(tool.metadata, "distributions", lambda: there)
+    calls = []
+
+    def run(command):
+        calls.append(command)
+        kept = Path(command[command.index("--constraint") + 1]).read_text("utf-8").split()
+        assert f"tensorflow=={metadata.version('tensorflow')}" in kept
+        assert not any(line.startswith("seaborn=") for line in kept)
+        return SimpleNamespace(returncode=0)
+    monkeypatch.setattr(tool.subprocess, "run", run)
+    if installs:
+        with pytest.raises(SystemExit) as end:
+            tool.packages()
+        assert end.value.code == 0
+        assert calls[0][-len(installs):] == installs
+    else:
+        tool.packages()
+        assert calls == []
+
+
+def test_files_of_binder_and_codespaces_use_what_is_here():
+    binder = COURSE / "binder"
+    assert (binder / "requirements.txt").read_text("utf-8") == "-r ../requirements.lock\n"
+    assert "3.12" in (binder / "runtime.txt").read_text("utf-8")
+    assert (binder / "postBuild").stat().st_mode & 0o111 or sys.platform == "win32"
+    assert "tools/course.py setup" in (
+        COURSE / ".devcontainer" / "devcontainer.json").read_text("utf-8")
