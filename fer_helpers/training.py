@@ -22,7 +22,7 @@ from fer_helpers import __version__, course, models, winograd
 from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.course import COURSE, EMOTIONS, CourseError, write_whole
 from fer_helpers.dataset import Balanced, Dataset, Examples
-from fer_helpers.keras_quietly import ONEDNN, keras
+from fer_helpers.keras_quietly import ONEDNN, device, keras
 from fer_helpers.runs import Answers, Run, load_run, save_run
 
 
@@ -427,7 +427,7 @@ def _environment() -> dict:
         "system": f"{platform.system()} {platform.machine()}",
         "backend": backend,
         "onednn": ONEDNN,
-        "device": keras.distribution.list_devices()[0].split(":")[0],
+        "device": device(),
         "versions": {name: version(name) for name in names},
     }
 
@@ -436,7 +436,7 @@ def machine() -> dict:
     """Where a training ran, for the record: last digits and seconds depend on it."""
     processor = platform.processor()
     with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         processor = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
     commit = ""
     with contextlib.suppress(OSError):  # no git
@@ -458,6 +458,8 @@ def _reseed(model, seed: int, epoch: int) -> None:
     draws = np.random.SeedSequence([seed, epoch]).generate_state(len(states))
     for state, draw in zip(states, draws, strict=True):
         state.assign(np.array([draw, 0], dtype="uint32"))
+    if keras.backend.backend() == "torch":  # its dropout draws from PyTorch's own random numbers
+        keras.utils.set_random_seed(int(draws[0]))
 
 
 def _epoch_line(history: list[dict], epochs: int) -> str:
