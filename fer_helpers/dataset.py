@@ -10,7 +10,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import itertools
 import os
 import warnings
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from tqdm import tqdm
 
 from fer_helpers import course, sources
 from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, CourseError
-from fer_helpers.identity import VOTES, Identity, identify, images
+from fer_helpers.identity import VOTES, Identity, images, recognise
 
 FIXTURE = (COURSE / "data" / "fixture").resolve()
 # Where a user may put FER-2013, in any of its forms; the first one that is there is used.
@@ -36,7 +35,7 @@ REPORT_SIZES = {"train": 2999, "test": 599}  # images of each class (report, sec
 FIXTURE_SIZES = {"train": 30, "test": 12}
 COLUMNS = ("split", "emotion", "path", "width", "height", "mode", "digest", "brightness",
            "contrast", "flat")
-CACHE_FORMAT = 4  # another number makes every cache invalid: for when the code here changes
+CACHE_FORMAT = 5  # another number makes every cache invalid: for when the code here changes
 
 
 class Examples(NamedTuple):
@@ -88,8 +87,7 @@ class Dataset:
     @functools.cached_property
     def identity(self) -> Identity:
         """What this dataset is, compared with the original FER-2013, image by image."""
-        index = index_images(self)
-        return identify(index["path"].tolist(), index[["width", "height"]].to_numpy(), self.pixels)
+        return Identity(*self._seen["identity"].tolist())
 
     @property
     def faults(self) -> pd.DataFrame:
@@ -171,11 +169,11 @@ def index_images(dataset: Dataset) -> pd.DataFrame:
 
 
 def _read_all(root: Path) -> dict[str, np.ndarray]:
-    """Decode every image once; return the columns of the index, the faults and the pixels."""
-    rows, faults, pixels = [], {}, []
+    """Decode every image once; return the columns of the index, faults, pixels and identity."""
+    found, faults, pixels = [], {}, []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's; what matters becomes a fault
-        for path, read in tqdm(_known_entries(root), desc="Reading images", unit="",
+        for path, read in tqdm(sources.entries(root), desc="Reading images", unit="",
                                delay=1, mininterval=1):
             try:
                 image, (width, height), mode = read()
@@ -186,18 +184,29 @@ def _read_all(root: Path) -> dict[str, np.ndarray]:
             if (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
                 digest.update(f"{width} x {height}".encode())
                 image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-            split, emotion, _ = path.split("/")
-            rows.append((split, emotion, path, width, height, mode, digest.hexdigest()))
+            found.append((path, width, height, mode, digest.hexdigest()))
             pixels.append(image.tobytes())
-    if not rows:
-        path, reason = next(iter(faults.items()))
-        raise CourseError(f"None of the {len(faults):,} files of {root} can be used. The first is "
-                          f"{path} ({reason}). Download the dataset again.")
+    homes = [f"{split}/{emotion}" for split in SPLITS for emotion in EMOTIONS + LEFT_OUT]
+    missing = {home for home in homes if not home.endswith(LEFT_OUT)} - {
+        path.rpartition("/")[0] for path, *_ in found}
+    if missing:
+        first = "".join(f" The first of {len(faults):,} that cannot be used is {path} ({reason})."
+                        for path, reason in list(faults.items())[:1])
+        raise CourseError(
+            f"{root} has no images in {min(missing, key=homes.index)}/ that can be used.{first} "
+            "Point FER_DATA at a whole dataset: data/README.md tells how to get FER-2013.")
     greys = np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    columns = map(np.array, [*zip(*rows, strict=True), *_statistics(greys)])
-    return dict(zip(COLUMNS, columns, strict=True)) | {
-        "fault_path": np.array(list(faults), dtype=str),
-        "fault": np.array(list(faults.values()), dtype=str), "pixels": greys}
+    paths, *columns = zip(*found, strict=True)
+    identity = Identity("other", "", "This is the fixture.")
+    if root != FIXTURE:
+        paths, identity = recognise(paths, np.array(columns[:2]).T, greys)
+    parts = [path.split("/") for path in paths]
+    order = sorted(range(len(paths)), key=lambda i: (homes.index("/".join(parts[i][:2])), parts[i][2]))
+    columns = [*zip(*parts, strict=True)][:2] + [paths, *columns, *_statistics(greys)]
+    return {name: np.array(column)[order] for name, column in zip(COLUMNS, columns, strict=True)} | {
+        "fault_path": np.array(list(faults), dtype=str), "pixels": greys[order],
+        "fault": np.array(list(faults.values()), dtype=str),
+        "identity": np.array([identity.kind, identity.form, identity.sentence])}
 
 
 def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -206,32 +215,6 @@ def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     size, values = IMAGE_SIZE ** 2, np.arange(256)
     sums, squares = counts @ values, counts @ values ** 2  # whole numbers, so exact
     return sums / size, np.sqrt(size * squares - sums ** 2) / size, counts.max(axis=1) / size
-
-
-def _known_entries(root: Path) -> list[sources.Entry]:
-    """Return the entries of a dataset, sorted, with split and class as this course spells them."""
-    homes = {f"{split}/{emotion}": {}
-             for split, emotion in itertools.product(SPLITS, EMOTIONS + LEFT_OUT)}
-    for path, read in sources.entries(root):
-        home, _, name = path.rpartition("/")
-        known = homes.get(home.casefold())
-        if known is None:
-            raise CourseError(
-                f"{root} holds {home}/, which is not a class of this course. Move it out of the "
-                f"dataset. The classes are {', '.join(EMOTIONS + LEFT_OUT)}.")
-        if name in known:
-            raise CourseError(
-                f"{root} holds {home}/{name} twice, perhaps in folders whose names differ by "
-                "capitals. Remove one of the two.")
-        known[name] = read
-    for home, known in homes.items():
-        if not known and not home.endswith(LEFT_OUT):
-            raise CourseError(
-                f"{root} has no images in {home}/. A dataset holds train/<emotion>/ and "
-                "test/<emotion>/: unpack it again, or point FER_DATA at the folder, zip or CSV "
-                f"file that holds them. The classes are {', '.join(EMOTIONS)}.")
-    return [(f"{home}/{name}", known[name])
-            for home, known in homes.items() for name in sorted(known)]
 
 
 def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from fer_helpers.course import IMAGE_SIZE, REFERENCE, CourseError
 
@@ -111,62 +112,80 @@ def known_signatures() -> np.ndarray:
         return np.stack([kaggle, kaggle + change])
 
 
-def names_by_row(paths: list[str]) -> list[str]:
-    """Give the rows of a CSV file, in its order, the names of the same images in Kaggle's layout.
+def recognise(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> tuple[list, Identity]:
+    """Compare a dataset with FER-2013, image by image, whatever its files are called.
 
-    Each keeps its own split and class. If most rows have another split or class than FER-2013's,
-    or their number differs, it is another file: then the paths come back unchanged.
+    ``paths`` are ``split/emotion/name``; ``sizes`` is int [n, 2], width and height of each file;
+    ``pixels`` is uint8 [n, 48, 48]; all in one order, for a CSV file that of its rows. Returns the
+    paths, where FER-2013's images have their names in Kaggle's layout, and what the dataset is.
     """
-    if len(paths) != COUNT:
-        return paths
-    homes, known = (pd.Series(column).str.rpartition("/") for column in (paths, images()["path"]))
-    if (homes[0] == known[0]).mean() < 0.5:
-        return paths
-    return (homes[0] + "/" + known[2]).tolist()
-
-
-def identify(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> Identity:
-    """Compare a dataset with FER-2013.
-
-    ``paths`` are ``split/emotion/name``, those of a CSV file after :func:`names_by_row`; ``sizes``
-    is int [n, 2], width and height of each file; ``pixels`` is uint8 [n, 48, 48]; all in one order.
-    """
-    known, found = pd.Index(images()["path"]), signatures(pixels)
-    rows = known.get_indexer(paths)
-    here = rows >= 0
-    if here.sum() < COUNT / 2:
-        return Identity("other", "", _other(found))
+    known, found = images()["path"].str.rpartition("/"), signatures(pixels)
+    own = pd.Series(paths, dtype=object).str.rpartition("/")
+    rows = _matches(own, known, found)
+    here = np.flatnonzero(rows >= 0)
     apart = difference(known_signatures()[:, rows[here]], found[here])
     changed = apart.min(axis=0) > TOLERANCE
-    missing, added = known.difference(paths), pd.Index(paths).difference(known)
-    relabelled = len({Path(path).name for path in missing} & {Path(path).name for path in added})
     wrong = {
         "have other pixels": changed.sum(),
-        "have another label or split": relabelled,
-        "are missing": len(missing) - relabelled,
-        "were added": len(added) - relabelled,
+        "have another label or split":
+            (own.loc[here, 0].to_numpy() != known.loc[rows[here], 0].to_numpy()).sum(),
+        "are missing": COUNT - len(here),
+        "were added": len(paths) - len(here),
     }
+    own.loc[here, 2] = known.loc[rows[here], 2].to_numpy()
+    # No two images may share a path: those that are not FER-2013's give way.
+    names = (own[0] + "/" + own[2]).iloc[np.argsort(rows < 0, kind="stable")]
+    again = names.groupby(names).cumcount()
+    names = names.where(again == 0, names + " (" + (again + 1).astype(str) + ")").sort_index()
+    if len(here) < COUNT / 2:
+        same = len(here) - changed.sum()
+        return list(names), Identity("other", "", (
+            f"{same:,} of these {len(paths):,} images are FER-2013's, which has {COUNT:,}: a part "
+            "of it is not compared with the whole." if same >= len(paths) / 2 else
+            "This is another dataset than FER-2013: its results stand for themselves."))
     if not any(wrong.values()):
         form = list(FORMS)[np.median(apart, axis=1).argmin()]
-        return Identity("original", form, f"This is the original FER-2013: {FORMS[form]}")
+        return list(names), Identity(
+            "original", form, f"This is the original FER-2013: {FORMS[form]}")
     counted = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
     done = _what_was_done(sizes[here][changed], pixels[here][changed]) if changed.any() else ""
-    return Identity("altered", "", (
+    return list(names), Identity("altered", "", (
         f"This is an altered copy of FER-2013: compared with the original's {COUNT:,} images, "
         f"{counted}{done}. Results on it cannot be compared with the report's, nor with the runs "
         "that come with the course. data/README.md tells where to get the original."))
 
 
-def _other(found: np.ndarray) -> str:
-    """Say of a dataset with other names whether its pixels are FER-2013's all the same."""
-    known = {signature.tobytes() for form in known_signatures() for signature in form}
-    same = sum(signature.tobytes() in known for signature in found)
-    if same < len(found) / 2:
-        return "This is another dataset than FER-2013: its results stand for themselves."
-    return (
-        f"{same:,} of these {len(found):,} images have pixels of FER-2013, but their names, or the "
-        "order of their rows, are not the original's, so they are not compared with it. "
-        "data/README.md tells where to get the original.")
+def _matches(own: pd.DataFrame, known: pd.DataFrame, found: np.ndarray) -> np.ndarray:
+    """Say which row of FER-2013 each image is, or -1: by its pixels; if these changed, by name.
+
+    ``own`` and ``known`` have the columns 0 (split/emotion) and 2 (name).
+    """
+    names = pd.MultiIndex.from_frame(known[[0, 2]]).get_indexer(pd.MultiIndex.from_frame(own[[0, 2]]))
+    # Whose names say nothing may be the rows of the CSV file in their order.
+    guess = np.where(names < 0, np.arange(len(own)), names)
+    in_order = len(own) == COUNT and (own[0].to_numpy() == known.loc[guess, 0].to_numpy()).mean() >= 0.5
+    # Among equal pixels the same class goes first, then the row of that name or place: a little
+    # apart, so that all of it is less than one step of a signature.
+    homes = pd.Index(known[0].unique())
+    def place(frame, row):
+        return np.c_[homes.get_indexer(frame[0]) / 20, row / COUNT / 20]
+    points = np.c_[found, place(own, np.minimum(guess, COUNT))]
+    targets = [np.c_[one, place(known, np.arange(COUNT))] for one in known_signatures()]
+    rows = np.full(len(own), -1)
+    while True:
+        open_, free = np.flatnonzero(rows < 0), np.setdiff1d(np.arange(COUNT), rows)
+        if not len(open_) or not len(free): break
+        tree = cKDTree(np.concatenate([one[free] for one in targets]))
+        apart, nearest = tree.query(points[open_], distance_upper_bound=TOLERANCE * 3 * 8 ** 0.5)
+        close = np.isfinite(apart)
+        if not close.any(): break
+        pairs = pd.DataFrame({"image": open_[close], "row": free[nearest[close] % len(free)], "apart": apart[close]})
+        pairs = pairs.sort_values("apart", kind="stable").drop_duplicates("row")
+        rows[pairs["image"]] = pairs["row"]
+    for hint in (names, guess if in_order else names):
+        left = (rows < 0) & (hint >= 0) & ~np.isin(hint, rows)
+        rows[left] = hint[left]
+    return rows
 
 
 def _what_was_done(sizes: np.ndarray, pixels: np.ndarray) -> str:
