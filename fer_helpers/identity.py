@@ -117,74 +117,74 @@ def recognise(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> tuple[
 
     ``paths`` are ``split/emotion/name``; ``sizes`` is int [n, 2], width and height of each file;
     ``pixels`` is uint8 [n, 48, 48]; all in one order, for a CSV file that of its rows. Returns the
-    paths, where FER-2013's images have their names in Kaggle's layout, and what the dataset is.
+    paths, with Kaggle's names for FER-2013's images, and what the dataset is.
     """
     known, found = images()["path"].str.rpartition("/"), signatures(pixels)
     own = pd.Series(paths, dtype=object).str.rpartition("/")
-    rows = _matches(own, known, found)
+    rows = _rows(own, known, found)
     here = np.flatnonzero(rows >= 0)
     apart = difference(known_signatures()[:, rows[here]], found[here])
     changed = apart.min(axis=0) > TOLERANCE
-    wrong = {
-        "have other pixels": changed.sum(),
-        "have another label or split":
-            (own.loc[here, 0].to_numpy() != known.loc[rows[here], 0].to_numpy()).sum(),
-        "are missing": COUNT - len(here),
-        "were added": len(paths) - len(here),
-    }
+    moved = own.loc[here, 0].to_numpy() != known.loc[rows[here], 0].to_numpy()
     own.loc[here, 2] = known.loc[rows[here], 2].to_numpy()
     # No two images may share a path: those that are not FER-2013's give way.
     names = (own[0] + "/" + own[2]).iloc[np.argsort(rows < 0, kind="stable")]
     again = names.groupby(names).cumcount()
     names = names.where(again == 0, names + " (" + (again + 1).astype(str) + ")").sort_index()
+    wrong = {"have other pixels": changed.sum(), "have another label or split": moved.sum(),
+             "are missing": COUNT - len(here), "were added": len(paths) - len(here)}
+    kind, form, same = "altered", "", (~changed).sum()
     if len(here) < COUNT / 2:
-        same = len(here) - changed.sum()
-        return list(names), Identity("other", "", (
-            f"{same:,} of these {len(paths):,} images are FER-2013's, which has {COUNT:,}: a part "
-            "of it is not compared with the whole." if same >= len(paths) / 2 else
-            "This is another dataset than FER-2013: its results stand for themselves."))
-    if not any(wrong.values()):
-        form = list(FORMS)[np.median(apart, axis=1).argmin()]
-        return list(names), Identity(
-            "original", form, f"This is the original FER-2013: {FORMS[form]}")
-    counted = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
-    done = _what_was_done(sizes[here][changed], pixels[here][changed]) if changed.any() else ""
-    return list(names), Identity("altered", "", (
-        f"This is an altered copy of FER-2013: compared with the original's {COUNT:,} images, "
-        f"{counted}{done}. Results on it cannot be compared with the report's, nor with the runs "
-        "that come with the course. data/README.md tells where to get the original."))
+        kind, sentence = "other", (
+            f"{same:,} of these {len(paths):,} images are FER-2013's, which has {COUNT:,}: less "
+            "than half of it is not compared with the whole." if same >= len(paths) / 2 else
+            "This is another dataset than FER-2013: its results stand for themselves.")
+    elif any(wrong.values()):
+        counted = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
+        done = _what_was_done(sizes[here][changed], pixels[here][changed]) if changed.any() else ""
+        sentence = (
+            f"This is an altered copy of FER-2013: compared with the original's {COUNT:,} images, "
+            f"{counted}{done}. Results on it cannot be compared with the report's, nor with the "
+            "runs that come with the course. data/README.md tells where to get the original.")
+    else:
+        kind, form = "original", list(FORMS)[np.median(apart, axis=1).argmin()]
+        sentence = f"This is the original FER-2013: {FORMS[form]}"
+    return names.tolist(), Identity(kind, form, sentence)
 
 
-def _matches(own: pd.DataFrame, known: pd.DataFrame, found: np.ndarray) -> np.ndarray:
-    """Say which row of FER-2013 each image is, or -1: by its pixels; if these changed, by name.
+def _rows(own: pd.DataFrame, known: pd.DataFrame, found: np.ndarray) -> np.ndarray:
+    """Say which row of FER-2013 each image is: by its pixels, else by its name; -1 is none.
 
-    ``own`` and ``known`` have the columns 0 (split/emotion) and 2 (name).
+    ``own`` and ``known`` hold split/emotion in column 0 and names in column 2.
     """
-    names = pd.MultiIndex.from_frame(known[[0, 2]]).get_indexer(pd.MultiIndex.from_frame(own[[0, 2]]))
-    # Whose names say nothing may be the rows of the CSV file in their order.
-    guess = np.where(names < 0, np.arange(len(own)), names)
-    in_order = len(own) == COUNT and (own[0].to_numpy() == known.loc[guess, 0].to_numpy()).mean() >= 0.5
-    # Among equal pixels the same class goes first, then the row of that name or place: a little
-    # apart, so that all of it is less than one step of a signature.
-    homes = pd.Index(known[0].unique())
-    def place(frame, row):
-        return np.c_[homes.get_indexer(frame[0]) / 20, row / COUNT / 20]
-    points = np.c_[found, place(own, np.minimum(guess, COUNT))]
-    targets = [np.c_[one, place(known, np.arange(COUNT))] for one in known_signatures()]
-    rows = np.full(len(own), -1)
-    while True:
-        open_, free = np.flatnonzero(rows < 0), np.setdiff1d(np.arange(COUNT), rows)
-        if not len(open_) or not len(free): break
-        tree = cKDTree(np.concatenate([one[free] for one in targets]))
-        apart, nearest = tree.query(points[open_], distance_upper_bound=TOLERANCE * 3 * 8 ** 0.5)
-        close = np.isfinite(apart)
-        if not close.any(): break
-        pairs = pd.DataFrame({"image": open_[close], "row": free[nearest[close] % len(free)], "apart": apart[close]})
-        pairs = pairs.sort_values("apart", kind="stable").drop_duplicates("row")
-        rows[pairs["image"]] = pairs["row"]
-    for hint in (names, guess if in_order else names):
-        left = (rows < 0) & (hint >= 0) & ~np.isin(hint, rows)
-        rows[left] = hint[left]
+    hint = pd.MultiIndex.from_frame(known[[0, 2]]).get_indexer(
+        pd.MultiIndex.from_frame(own[[0, 2]]))
+    if len(own) == COUNT and (own[0] == known[0]).mean() >= 0.5:  # the CSV file, in its order
+        hint = np.where(hint < 0, np.arange(COUNT), hint)
+    rows, homes = np.full(len(own), -1), pd.Index(known[0].unique())
+    # The nearest within the tolerance, one to one. An image is first looked for in its own class,
+    # then in all. Of equal pixels the row that the name tells is nearest, by less than one step.
+    for weight in (1000, 0.01):
+        points, targets = (np.c_[values, homes.get_indexer(home) * weight, row / COUNT / 2]
+                           for values, home, row in (
+            (found, own[0], hint),
+            (np.concatenate(known_signatures()), [*known[0]] * 2, np.arange(2 * COUNT) % COUNT)))
+        while True:
+            left, free = np.flatnonzero(rows < 0), np.flatnonzero(~np.isin(np.arange(COUNT), rows))
+            free = np.concatenate([free, free + COUNT])
+            if not len(left) or not len(free):
+                break
+            apart, nearest = cKDTree(targets[free]).query(
+                points[left], distance_upper_bound=TOLERANCE * 3 * 8 ** 0.5)
+            pairs = pd.DataFrame({"image": left, "near": nearest, "apart": apart})
+            pairs = pairs[np.isfinite(apart)].sort_values("apart", kind="stable")
+            pairs["row"] = free[pairs["near"]] % COUNT
+            pairs = pairs.drop_duplicates("row")
+            if pairs.empty:
+                break
+            rows[pairs["image"]] = pairs["row"]
+    named = (rows < 0) & (hint >= 0) & ~np.isin(hint, rows)
+    rows[named] = hint[named]
     return rows
 
 
