@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, C
 from fer_helpers.identity import VOTES, Identity, images, recognise
 
 FIXTURE = (COURSE / "data" / "fixture").resolve()
-# Where a user may put FER-2013, in any of its forms; the first one that is there is used.
+# Where a user may put FER-2013, in any form; the first one that is there, and not empty, is used.
 FER2013 = [COURSE / "data" / name
            for name in ("fer2013", "fer2013.zip", "archive.zip", "fer2013.csv")]
 REPORT_SIZES = {"train": 2999, "test": 599}  # images of each class (report, section 2.2)
@@ -59,7 +60,7 @@ class Balanced(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder or zip in Kaggle's layout, or the competition's CSV file."""
+    """A dataset in any form that :mod:`fer_helpers.sources` reads."""
 
     root: Path
 
@@ -68,23 +69,22 @@ class Dataset:
         """Whether this is the small drawn dataset that comes with the course."""
         return self.root == FIXTURE
 
-    @functools.cached_property
+    @property
     def name(self) -> str:
         """``fixture``, ``fer2013`` (the original), ``fer2013-altered``, or ``custom-<name>``.
 
         It labels every figure and table, and names the folder that figures are saved in.
         """
-        if self.is_fixture:
-            return "fixture"
         names = {"original": "fer2013", "altered": "fer2013-altered"}
-        return names.get(self.identity.kind, f"custom-{self.root.stem}")
+        return "fixture" if self.is_fixture else names.get(self.identity.kind,
+                                                           f"custom-{self.root.stem}")
 
     @property
     def form(self) -> str:
         """Which of the two forms of FER-2013, if it is the original; otherwise empty."""
         return "" if self.is_fixture else self.identity.form
 
-    @functools.cached_property
+    @property
     def identity(self) -> Identity:
         """What this dataset is, compared with the original FER-2013, image by image."""
         return Identity(*self._seen["identity"].tolist())
@@ -139,16 +139,21 @@ class Dataset:
 def find_dataset() -> Dataset:
     """Return the dataset to use: ``FER_DATA`` if set, else FER-2013 in ``data/``, else the fixture.
 
-    ``FER_DATA`` is a folder that holds ``train`` and ``test``, a zip of it, or ``fer2013.csv``. A
-    relative one counts from the course's folder. If it points to nothing, raises CourseError.
+    ``FER_DATA`` is a folder or file in any form of the dataset; a relative path counts from the
+    course's folder. If it points to nothing, raises CourseError.
     """
-    usual = next((place for place in FER2013 if os.path.lexists(place)), FIXTURE)
-    root = Path(os.path.realpath(course.course_path("FER_DATA", usual)))
+    usual = next((place for place in FER2013 if os.path.lexists(place) and (
+        not place.is_dir() or any(map(sources.visible, os.listdir(place))))), FIXTURE)
+    chosen = os.environ.get("FER_DATA", "")
+    if not os.path.exists(COURSE / chosen):  # as it was copied from elsewhere
+        chosen = os.path.expandvars(os.path.expanduser(chosen.strip("'\" \t\r\n")))
+        if chosen.startswith("file:"):
+            chosen = url2pathname(chosen.removeprefix("file:"))
+    root = Path(os.path.realpath(COURSE / (chosen or usual)))
     if not os.path.exists(root):
         raise CourseError(
-            f"No dataset at {root}. Set FER_DATA to the folder that holds train/ and test/, to "
-            "Kaggle's archive.zip or to fer2013.csv, or unset it to use the bundled fixture. "
-            "data/README.md tells how to get FER-2013.")
+            f"No dataset at {root}. Set FER_DATA to the folder or file of FER-2013, or unset it to "
+            "use the bundled fixture. data/README.md tells how to get FER-2013.")
     return Dataset(root)
 
 
@@ -187,26 +192,24 @@ def _read_all(root: Path) -> dict[str, np.ndarray]:
             found.append((path, width, height, mode, digest.hexdigest()))
             pixels.append(image.tobytes())
     homes = [f"{split}/{emotion}" for split in SPLITS for emotion in EMOTIONS + LEFT_OUT]
-    missing = {home for home in homes if not home.endswith(LEFT_OUT)} - {
-        path.rpartition("/")[0] for path, *_ in found}
-    if missing:
-        first = "".join(f" The first of {len(faults):,} that cannot be used is {path} ({reason})."
-                        for path, reason in list(faults.items())[:1])
-        raise CourseError(
-            f"{root} has no images in {min(missing, key=homes.index)}/ that can be used.{first} "
-            "Point FER_DATA at a whole dataset: data/README.md tells how to get FER-2013.")
+    held = {path.rpartition("/")[0] for path, *_ in found}
+    for home in homes:
+        if home not in held and not home.endswith(LEFT_OUT):
+            first = [f" The first of {len(faults):,} others is {path} ({reason})."
+                     for path, reason in faults.items()][:1]
+            raise CourseError(f"{root} has no images in {home}/ that can be used.{''.join(first)} "
+                              "Use a whole dataset: data/README.md tells how to get FER-2013.")
     greys = np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
     paths, *columns = zip(*found, strict=True)
-    identity = Identity("other", "", "This is the fixture.")
-    if root != FIXTURE:
-        paths, identity = recognise(paths, np.array(columns[:2]).T, greys)
+    paths, identity = recognise(list(paths), np.transpose(columns[:2]), greys)
     parts = [path.split("/") for path in paths]
-    order = sorted(range(len(paths)), key=lambda i: (homes.index("/".join(parts[i][:2])), parts[i][2]))
-    columns = [*zip(*parts, strict=True)][:2] + [paths, *columns, *_statistics(greys)]
-    return {name: np.array(column)[order] for name, column in zip(COLUMNS, columns, strict=True)} | {
-        "fault_path": np.array(list(faults), dtype=str), "pixels": greys[order],
-        "fault": np.array(list(faults.values()), dtype=str),
-        "identity": np.array([identity.kind, identity.form, identity.sentence])}
+    order = sorted(range(len(parts)), key=lambda row: (
+        homes.index("/".join(parts[row][:2])), parts[row][2]))
+    splits, emotions, _ = zip(*parts, strict=True)
+    columns = zip(COLUMNS, (splits, emotions, paths, *columns, *_statistics(greys)), strict=True)
+    return {name: np.array(column)[order] for name, column in columns} | {
+        "pixels": greys[order], "fault_path": np.array(list(faults), dtype=str),
+        "fault": np.array(list(faults.values()), dtype=str), "identity": np.array(identity)}
 
 
 def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ import contextlib
 import functools
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,8 +43,7 @@ VOTES = {"happiness": "happy", "sadness": "sad", "fear": "fear", "surprise": "su
 _SIGNS = np.where(np.random.RandomState(0).random_sample((IMAGE_SIZE**2, 8)) < 0.5, -1, 1)
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """What a dataset is, compared with FER-2013, image by image."""
 
     kind: str  # "original", "altered" or "other"
@@ -120,6 +119,9 @@ def recognise(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> tuple[
     paths, with Kaggle's names for FER-2013's images, and what the dataset is.
     """
     known, found = images()["path"].str.rpartition("/"), signatures(pixels)
+    if len(paths) < COUNT / 2:
+        theirs = {one.tobytes() for one in np.concatenate(known_signatures())}
+        return paths, _other(len(paths), sum(one.tobytes() in theirs for one in found))
     own = pd.Series(paths, dtype=object).str.rpartition("/")
     rows = _rows(own, known, found)
     here = np.flatnonzero(rows >= 0)
@@ -133,13 +135,10 @@ def recognise(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> tuple[
     names = names.where(again == 0, names + " (" + (again + 1).astype(str) + ")").sort_index()
     wrong = {"have other pixels": changed.sum(), "have another label or split": moved.sum(),
              "are missing": COUNT - len(here), "were added": len(paths) - len(here)}
-    kind, form, same = "altered", "", (~changed).sum()
     if len(here) < COUNT / 2:
-        kind, sentence = "other", (
-            f"{same:,} of these {len(paths):,} images are FER-2013's, which has {COUNT:,}: less "
-            "than half of it is not compared with the whole." if same >= len(paths) / 2 else
-            "This is another dataset than FER-2013: its results stand for themselves.")
-    elif any(wrong.values()):
+        return names.tolist(), _other(len(paths), (~changed).sum())
+    kind, form = "altered", ""
+    if any(wrong.values()):
         counted = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
         done = _what_was_done(sizes[here][changed], pixels[here][changed]) if changed.any() else ""
         sentence = (
@@ -150,6 +149,13 @@ def recognise(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> tuple[
         kind, form = "original", list(FORMS)[np.median(apart, axis=1).argmin()]
         sentence = f"This is the original FER-2013: {FORMS[form]}"
     return names.tolist(), Identity(kind, form, sentence)
+
+
+def _other(count: int, same: int) -> Identity:
+    return Identity("other", "", (
+        f"{same:,} of these {count:,} images are FER-2013's, which has {COUNT:,}: so few are not "
+        "compared with it." if same >= count / 2 else
+        "This is another dataset than FER-2013: its results stand for themselves."))
 
 
 def _rows(own: pd.DataFrame, known: pd.DataFrame, found: np.ndarray) -> np.ndarray:

@@ -27,11 +27,13 @@ from fer_helpers.course import ALSO_CALLED, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLI
 MAX_BYTES = 4_000_000  # of one image file, or one line; FER-2013's have about 1,600, or 9,000
 MAX_SIDE = 4096  # pixels
 MAX_TOTAL = 1_000_000_000  # bytes of a CSV file or an unpacked archive; FER-2013's CSV has 300 MB
-MAX_INNER = 300_000_000  # bytes of a zip inside another file: it is kept in memory
+MAX_INNER = 400_000_000  # bytes unpacked from gzip, or packed in another file: kept in memory
 MAX_SCANS = 100  # passes over a progressive JPEG; usual are ten
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")  # some of Pillow's others start programs
 STORES = ("blobs", ".dvc")  # where hubs and DVC keep the files to which a dataset's links lead
 LEFTOVERS = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found")
+GZIP = b"\x1f\x8b"  # how these files begin
+
 _NAMES = {also: name for name in (*EMOTIONS, *LEFT_OUT, *SPLITS)
           for also in (name.casefold(), *ALSO_CALLED.get(name, ()))}
 _GREY = {str(value): value for value in range(256)}
@@ -81,7 +83,8 @@ def entries(root: Path) -> Iterable[Entry]:
     members = _folder(root) if root.is_dir() else [((), partial(open, root, "rb"))]
     found = sorted(_search(root.as_posix(), members, reasons), key=lambda one: one[:3])
     if not found:
-        raise CourseError([*reasons, f"{root} holds no dataset that the course can read. {_USE}"][0])
+        reasons.append(f"{root} holds no dataset that the course can read. {_USE}")
+        raise CourseError(reasons[0])
     if len(found) > 1 and found[0][:2] == found[1][:2]:
         raise CourseError(f"{root} holds more than one dataset, in {found[0][2]} and in "
                           f"{found[1][2]}. Point FER_DATA at one of them, unpacked if need be.")
@@ -92,21 +95,19 @@ def _search(where: str, members: Iterable[Member], reasons: list[str], depth: in
     """Find datasets: how many slashes deep, whether a CSV file, where, how to list the images."""
     homes, others, found, packed = defaultdict(list), [], [], []
     for parts, opener in members:
-        if len(parts) > 2 and _split(parts[-3]):
-            homes["/".join([where, *parts[:-3]])].append((parts, opener))
-        else:
-            others.append((parts, opener))
+        sorted_in = len(parts) > 2 and _split(parts[-3])
+        (homes["/".join([where, *parts[:-3]])] if sorted_in else others).append((parts, opener))
     for place, images in homes.items():
         if {_split(parts[-3]) for parts, _ in images} == set(SPLITS):
             found.append((place.count("/"), False, place, partial(_images, place, images)))
     if homes or any(_NAMES.get(name.casefold()) for parts, _ in others for name in parts[-2:-1]):
-        reasons.append(f"{where} holds folders of classes, but not in both train/ and test/. {_USE}")
+        reasons.append(f"{where} has folders of classes, but not in both train/ and test/. {_USE}")
     for parts, opener in sorted(others, key=lambda other: len(other[0]))[:20]:
         place = "/".join([where, *parts])
         try:
             with opener() as file:
                 head = file.read(1000)
-            if head[:2] in (b"PK", b"\x1f\x8b") or head[257:262] == b"ustar":
+            if head[:2] in (b"PK", GZIP) or head[257:262] == b"ustar":
                 packed.append((place, opener))
             elif {"emotion", "pixels", "usage"} <= set(_header(head)):
                 found.append((place.count("/"), True, place, partial(_rows, place, opener)))
@@ -129,9 +130,9 @@ def _split(name: str) -> str | None:
     return known if known in SPLITS else None
 
 
-def _hidden(name: str) -> bool:
-    """Whether an operating system put a file there, and not the dataset's maker."""
-    return name.startswith(".") or name.casefold() in LEFTOVERS
+def visible(name: str) -> bool:
+    """Whether the dataset's maker put a file there, and not an operating system."""
+    return not (name.startswith(".") or name.casefold() in LEFTOVERS)
 
 
 def _folder(root: Path) -> Iterator[Member]:
@@ -146,14 +147,14 @@ def _folder(root: Path) -> Iterator[Member]:
 
     for folder, below, files in os.walk(root, onerror=refuse):
         above = Path(folder).relative_to(root).parts
-        below[:] = [name for name in sorted(below) if not _hidden(name) and (
+        below[:] = [name for name in sorted(below) if visible(name) and (
             len(above) < 2 or _split(name) or _split(above[-1]))]
         for name in below:
             if os.path.islink(f"{folder}/{name}") and any(map(_split, [name, *above[-1:]])):
                 raise CourseError(f"{folder}/{name} is a link. Put the folder itself there, or "
                                   "point FER_DATA at the dataset that it belongs to.")
         for name in sorted(files):
-            if not _hidden(name):
+            if visible(name):
                 yield (*above, name), partial(_open_file, f"{folder}/{name}", inside)
 
 
@@ -165,16 +166,18 @@ def _open_file(file: str, inside: tuple[str, ...]) -> BinaryIO:
 
 
 def _unpack(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Member]:
-    """List the members of a packed file; none of them is unpacked yet."""
+    """List the members of a packed file; those of a zip are not unpacked yet."""
     file = opener()
-    head = file.read(2)
+    start = file.read(2)
     file.seek(0)
-    if head == b"\x1f\x8b":
-        yield (), partial(_Gunzip, place, opener)
+    if start == GZIP or type(file) is not io.BufferedReader:  # or in another file: slow to seek in
+        content = (gzip.GzipFile(fileobj=file) if start == GZIP else file).read(MAX_INNER + 1)
+        _limit(place, len(content), MAX_INNER)
+        file = io.BytesIO(content)
+    if start == GZIP:
+        yield (), partial(io.BytesIO, content)
         return
-    if head == b"PK":
-        if type(file) is not io.BufferedReader:  # in another file, where seeking is slow
-            file = io.BytesIO(file.read(MAX_INNER))
+    if start == b"PK":
         archive = zipfile.ZipFile(file)
         listed = ((info.filename, info.file_size, partial(_open_member, archive, info))
                   for info in archive.infolist() if not info.is_dir())
@@ -184,24 +187,13 @@ def _unpack(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Member]:
                   for info in archive if info.isreg())
     total = longest = 0
     for number, (name, size, open_member) in enumerate(listed):
-        # All names will take as much memory as the longest, four bytes a character.
-        total, longest = total + abs(size), max(longest, len(name))
-        _limit(place, total + number * (500 + 4 * longest))
+        # All names will take as much memory as the longest, four bytes a character. A size below
+        # nothing counts as huge.
+        total, longest = total + size % 2**63, max(longest, len(name))
+        _limit(place, total + number * (10_000 + 4 * longest), MAX_TOTAL)
         parts = PurePosixPath(name.replace("\\", "/")).parts
-        if not any(map(_hidden, parts)):
+        if all(map(visible, parts)):
             yield parts, open_member
-
-
-class _Gunzip(gzip.GzipFile):
-    """What a gzip file holds. It does not say how much that is, so nobody may ask for all."""
-
-    def __init__(self, place: str, opener: Callable[[], BinaryIO]) -> None:
-        super().__init__(fileobj=opener())
-        self.place = place
-
-    def read(self, size: int = -1) -> bytes:
-        _limit(self.place, self.tell() if 0 <= size <= MAX_INNER else MAX_TOTAL + 1)
-        return super().read(size)
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
@@ -210,10 +202,10 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
     return archive.open(info)  # checks the CRC when the end is read
 
 
-def _limit(place: str, size: int) -> None:
-    if size > MAX_TOTAL:
-        raise CourseError(f"{place} holds more than {MAX_TOTAL:,} bytes, FER-2013 at most 302 "
-                          "million. Unpack it, and point FER_DATA at the folder of its images.")
+def _limit(place: str, size: int, most: int) -> None:
+    if size > most:
+        raise CourseError(f"{place} holds more than {most:,} bytes, FER-2013 at most 302 million. "
+                          "Unpack it, and point FER_DATA at what comes out.")
 
 
 def _images(place: str, images: list[Member]) -> list[Entry]:
@@ -240,7 +232,7 @@ def _rows(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Entry]:
         for number, line in enumerate(iter(partial(file.readline, MAX_BYTES), b""), start=2):
             if not line.strip():
                 continue
-            _limit(place, file.tell())
+            _limit(place, file.tell(), MAX_TOTAL)
             row = dict(zip(header, fields := _fields(line), strict=False))
             split = _split(row.get("usage", ""))
             emotion = _NAMES.get(row.get("emotion", "").casefold(), SPLITS[0])
