@@ -122,7 +122,8 @@ class Dataset:
 
     @functools.cached_property
     def _stamp(self) -> str:
-        text = f"{CACHE_FORMAT} {PIL.__version__}\n{sources.stamp(self.root)}"
+        code = CACHE_FORMAT, PIL.__version__, IMAGE_SIZE, sources.NAMES
+        text = f"{code}\n{sources.stamp(self.root)}"
         return hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
 
     @functools.cached_property

@@ -34,7 +34,7 @@ STORES = ("blobs", ".dvc")  # where hubs and DVC keep the files to which a datas
 LEFTOVERS = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found")
 GZIP = b"\x1f\x8b"  # how these files begin
 
-_NAMES = {also: name for name in (*EMOTIONS, *LEFT_OUT, *SPLITS)
+NAMES = {also: name for name in (*EMOTIONS, *LEFT_OUT, *SPLITS)
           for also in (name.casefold(), *ALSO_CALLED.get(name, ()))}
 _GREY = {str(value): value for value in range(256)}
 _USE = ("Point FER_DATA at the folder that holds train/ and test/, at Kaggle's archive.zip, or at "
@@ -100,7 +100,7 @@ def _search(where: str, members: Iterable[Member], reasons: list[str], depth: in
     for place, images in homes.items():
         if {_split(parts[-3]) for parts, _ in images} == set(SPLITS):
             found.append((place.count("/"), False, place, partial(_images, place, images)))
-    if homes or any(_NAMES.get(name.casefold()) for parts, _ in others for name in parts[-2:-1]):
+    if homes or any(NAMES.get(name.casefold()) for parts, _ in others for name in parts[-2:-1]):
         reasons.append(f"{where} has folders of classes, but not in both train/ and test/. {_USE}")
     for parts, opener in sorted(others, key=lambda other: len(other[0]))[:20]:
         place = "/".join([where, *parts])
@@ -126,7 +126,7 @@ def _search(where: str, members: Iterable[Member], reasons: list[str], depth: in
 
 def _split(name: str) -> str | None:
     """Return which split a folder or a Usage is, or None."""
-    known = _NAMES.get(name.casefold())
+    known = NAMES.get(name.casefold())
     return known if known in SPLITS else None
 
 
@@ -211,12 +211,12 @@ def _limit(place: str, size: int, most: int) -> None:
 def _images(place: str, images: list[Member]) -> list[Entry]:
     found = {}
     for (*_, split, emotion, name), opener in images:
-        if emotion.casefold() not in _NAMES or _split(emotion):
+        if emotion.casefold() not in NAMES or _split(emotion):
             raise CourseError(
                 f"{place} holds {split}/{emotion}/, which is not a class of this course. If it is "
                 "another name of one, or another dataset's, write it into the table in "
                 f"fer_helpers/course.py. The classes are {', '.join(EMOTIONS + LEFT_OUT)}.")
-        home = f"{_split(split)}/{_NAMES[emotion.casefold()]}"
+        home = f"{_split(split)}/{NAMES[emotion.casefold()]}"
         if f"{home}/{name}" in found:  # in a folder of another name, as val/ beside test/
             name = f"{split}_{emotion}_{name}"
         if f"{home}/{name}" in found:
@@ -235,7 +235,7 @@ def _rows(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Entry]:
             _limit(place, file.tell(), MAX_TOTAL)
             row = dict(zip(header, fields := _fields(line), strict=False))
             split = _split(row.get("usage", ""))
-            emotion = _NAMES.get(row.get("emotion", "").casefold(), SPLITS[0])
+            emotion = NAMES.get(row.get("emotion", "").casefold(), SPLITS[0])
             if split is None or emotion in SPLITS or len(fields) != len(header):
                 raise CourseError(
                     f"{place}, line {number}, from {line[:20]} to {line[-20:]}, is not an emotion "

@@ -369,11 +369,6 @@ def test_a_pipe_as_dataset_is_not_waited_for(tmp_path, name):
     refused(ds.Dataset(tmp_path / name), rf"{name} is neither a folder nor a file")
 
 
-def test_a_zip_without_permission(make_zip, monkeypatch):
-    monkeypatch.setattr(sources.os, "access", lambda *_: False)
-    refused(make_zip(), r"x.zip is neither a folder nor a file that can be read.*permissions")
-
-
 def test_a_trouble_of_the_moment_is_no_fault_of_the_file(copy, monkeypatch):
     def busy(*_):
         raise OSError(24, "Too many open files")
@@ -536,7 +531,7 @@ def test_a_bad_csv_names_the_line(fixture_index, make_csv, line):
 
 def test_a_large_csv(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "MAX_TOTAL", 100_000)
-    refused(written(tmp_path, {"": f"emotion,pixels,Usage\n{20 * (ROW + chr(10))}".encode()}),
+    refused(written(tmp_path, {"": f"emotion,pixels,Usage\n{30 * (ROW + chr(10))}".encode()}),
             "x holds more than 100,000 bytes")
 
 
@@ -603,7 +598,7 @@ def test_damaged_files(tmp_path, fixture_index, make_csv, form):
                "csv": make_csv(few["path"], FIXTURE.pixels[few.index]).root.read_bytes()}[form[:3]]
     packed = gzip.compress(content, 1) if form.endswith("gz") else content
     right, refusals, others = set(few["digest"]), 0, 0
-    for _ in range(60):
+    for _ in range(30):
         data = written(tmp_path, {"": damaged(packed, rng)})
         try:
             seen = ds._read_all(data.root)
@@ -618,4 +613,4 @@ def test_damaged_files(tmp_path, fixture_index, make_csv, form):
             words = data.root.read_text(errors="replace").replace('"', ",").split(",")
             values = {" ".join(word.split()) for word in words}
             assert {" ".join(map(str, image.ravel())) for image in seen["pixels"]} <= values
-    assert refusals > 5 and (others > 0 or form.endswith("gz"))
+    assert refusals > 2 and (others > 0 or form.endswith("gz"))
