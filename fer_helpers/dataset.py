@@ -1,9 +1,8 @@
 """Find a dataset, index its images, balance the classes, load the pixels.
 
-Every image is opened once. What was seen is kept in memory and in a cache: ``.cache/`` in the
-course's folder, or ``FER_CACHE``. It may be deleted at any time. A new :class:`Dataset` notices
-when a file has changed. Nothing here ever writes into the dataset. Whatever a reader has to mend
-raises a ``CourseError``, here and on the first look at ``faults``, ``pixels`` or ``identity``.
+Every image is opened once. What was seen is kept in memory and in a cache, ``.cache/`` in the
+course's folder or ``FER_CACHE``, which may be deleted. A new :class:`Dataset` notices a changed
+file. Nothing here writes into the dataset. The first look at it may raise a ``CourseError``.
 """
 
 import contextlib
@@ -163,7 +162,7 @@ def index_images(dataset: Dataset) -> pd.DataFrame:
 
     Returns a frame with one row an image, sorted by split, emotion and name, and the columns
 
-    - ``split``, ``emotion``, ``path`` (``split/emotion/name``, whatever the dataset's form),
+    - ``split``, ``emotion``, ``path`` (``split/emotion/name``; FER-2013's have Kaggle's names),
     - ``width`` and ``height`` (pixels) and ``mode`` (Pillow's; ``L`` is 8-bit grey) of the file,
     - ``digest``, a hash of the grey pixels: equal pixels, equal digest,
     - ``brightness`` and ``contrast``, mean and standard deviation of the grey values (0 to 255),
@@ -226,11 +225,9 @@ def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) ->
 
     ``index`` is from :func:`index_images`; ``per_class`` says how many images of each class to
     keep, by split, as in ``REPORT_SIZES``. The draw depends on the paths and the seed alone: the
-    rows are sorted first, and pandas draws with NumPy's frozen ``RandomState``, so every machine
-    draws the same images.
-
-    Returns the rows kept, with their row labels, so ``index.drop(kept.index)`` is what was
-    dropped. Raises CourseError if a class has fewer images than asked for.
+    rows are sorted, and NumPy's ``RandomState`` is frozen, so every machine draws the same images.
+    Returns the rows kept, with their row labels: ``index.drop(kept.index)`` is what was dropped.
+    Raises CourseError if a class has fewer images than asked for.
     """
     kept = []
     for split, count in per_class.items():
@@ -239,9 +236,7 @@ def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) ->
             if len(images) < count:
                 raise CourseError(
                     f"{split}/{emotion} holds {len(images)} images, fewer than the {count} asked "
-                    f"for. Ask for fewer (per_class in the settings cell, --{split}-per-class on "
-                    "the command line), or use the whole dataset."
-                )
+                    f"for. Ask for fewer: per_class in a notebook, --{split}-per-class elsewhere.")
             kept.append(images.sort_values("path").sample(count, random_state=seed))
     return pd.concat(kept).sort_index()
 
@@ -265,9 +260,8 @@ def load_images(dataset: Dataset, frame: pd.DataFrame) -> Examples:
             f"{dataset.root} has no usable image {frame['path'].iloc[int((rows < 0).argmax())]}. "
             "Index this dataset again: the frame was made from another one.")
     if not frame["emotion"].isin(EMOTIONS).all():
-        raise CourseError(
-            f"Only images of {', '.join(EMOTIONS)} can be loaded with labels. Leave the others "
-            "out, as balance does.")
+        raise CourseError(f"Only images of {', '.join(EMOTIONS)} can be loaded with labels. Leave "
+                          "the others out, as balance does.")
     labels = frame["emotion"].map(EMOTIONS.index).to_numpy(dtype=np.int64)
     return Examples(dataset.pixels[rows][..., None], labels, frame["path"].to_numpy(dtype=str))
 

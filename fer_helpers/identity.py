@@ -8,8 +8,6 @@ Lindenstrauss, 1984; Achlioptas, 2003): how far two images are apart can be told
 
 import contextlib
 import functools
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,10 +72,9 @@ def _shipped(path: Path):
     """Say of a file that comes with the course what to do if it is missing or damaged."""
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise CourseError(
-            f"{path} is missing or damaged ({error}). By it the course knows FER-2013. Restore it: "
-            f"git restore data/reference/{path.name}") from error
+    except Exception as error:  # gzip, zipfile and zlib have many kinds
+        raise CourseError(f"{path} is missing or damaged ({error}). By it the course knows "
+                          f"FER-2013: `git restore data/reference/{path.name}`.") from error
 
 
 @functools.cache
@@ -85,10 +82,9 @@ def images() -> pd.DataFrame:
     """Return the table of FER-2013's images, one row for each of ``fer2013.csv``, in its order.
 
     Its columns are ``path`` in Kaggle's layout, ``split`` and ``emotion``, ``usage`` (of the CSV),
-    the ten votes of FER+ (``neutral`` to ``NF``, not a face; Barsoum et al., 2016), and of Kaggle's
-    files ``digest`` (equal number, equal pixels), ``group`` (equal number, exact or near copy),
-    ``brightness`` and ``contrast`` (mean and standard deviation, 0 to 255). Raises CourseError if
-    the file is missing or damaged.
+    the ten votes of FER+ (``neutral`` to ``NF``, not a face), and of Kaggle's files ``digest``
+    (equal number, equal pixels), ``group`` (equal number, exact or near copy), ``brightness`` and
+    ``contrast`` (mean and standard deviation, 0 to 255). Raises CourseError if it is damaged.
     """
     with _shipped(IMAGES):
         table = pd.read_csv(IMAGES, keep_default_na=False)
@@ -171,24 +167,19 @@ def _rows(own: pd.DataFrame, known: pd.DataFrame, found: np.ndarray) -> np.ndarr
     # The nearest within the tolerance, one to one. An image is first looked for in its own class,
     # then in all. Of equal pixels the row that the name tells is nearest, by less than one step.
     for weight in (1000, 0.01):
-        points, targets = (np.c_[values, homes.get_indexer(home) * weight, row / COUNT / 2]
-                           for values, home, row in (
-            (found, own[0], hint),
-            (np.concatenate(known_signatures()), [*known[0]] * 2, np.arange(2 * COUNT) % COUNT)))
-        while True:
-            left, free = np.flatnonzero(rows < 0), np.flatnonzero(~np.isin(np.arange(COUNT), rows))
-            free = np.concatenate([free, free + COUNT])
-            if not len(left) or not len(free):
-                break
-            apart, nearest = cKDTree(targets[free]).query(
+        points = np.c_[found, homes.get_indexer(own[0]) * weight, hint / COUNT / 2]
+        forms = [np.c_[values, homes.get_indexer(known[0]) * weight, known.index / COUNT / 2]
+                 for values in known_signatures()]
+        more = True
+        while more:
+            left, free = np.flatnonzero(rows < 0), np.setdiff1d(known.index, rows)
+            apart, nearest = cKDTree(np.concatenate([form[free] for form in forms])).query(
                 points[left], distance_upper_bound=TOLERANCE * 3 * 8 ** 0.5)
-            pairs = pd.DataFrame({"image": left, "near": nearest, "apart": apart})
-            pairs = pairs[np.isfinite(apart)].sort_values("apart", kind="stable")
-            pairs["row"] = free[pairs["near"]] % COUNT
-            pairs = pairs.drop_duplicates("row")
-            if pairs.empty:
-                break
-            rows[pairs["image"]] = pairs["row"]
+            close = np.flatnonzero(np.isfinite(apart))
+            close = close[np.argsort(apart[close], kind="stable")]
+            row, first = np.unique(free[nearest[close] % max(len(free), 1)], return_index=True)
+            rows[left[close[first]]] = row
+            more = len(row) > 0
     named = (rows < 0) & (hint >= 0) & ~np.isin(hint, rows)
     rows[named] = hint[named]
     return rows

@@ -59,10 +59,9 @@ class Fault(Exception):
 
 
 def stamp(root: Path) -> str:
-    """Return a text that changes whenever a file of the dataset changes; no file is opened.
+    """Return a text that changes with every file of the dataset: sizes and times stand for it.
 
-    Size and the times of the last change stand for the content. One of the times is set by the
-    system and cannot be set back.
+    No file is opened. One of the times is set by the system and cannot be set back.
     """
     files = [opener.args[0] for _, opener in _folder(root)] if root.is_dir() else [root]
     seen = [(os.stat if os.path.exists(file) else os.lstat)(file) for file in files]
@@ -82,8 +81,8 @@ def entries(root: Path) -> Iterable[Entry]:
     reasons = []  # why what was looked at is no dataset
     members = _folder(root) if root.is_dir() else [((), partial(open, root, "rb"))]
     found = sorted(_search(root.as_posix(), members, reasons), key=lambda one: one[:3])
+    reasons.append(f"{root} holds no dataset that the course can read. {_USE}")
     if not found:
-        reasons.append(f"{root} holds no dataset that the course can read. {_USE}")
         raise CourseError(reasons[0])
     if len(found) > 1 and found[0][:2] == found[1][:2]:
         raise CourseError(f"{root} holds more than one dataset, in {found[0][2]} and in "
@@ -187,8 +186,7 @@ def _unpack(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Member]:
                   for info in archive if info.isreg())
     total = longest = 0
     for number, (name, size, open_member) in enumerate(listed):
-        # All names will take as much memory as the longest, four bytes a character. A size below
-        # nothing counts as huge.
+        # A size below 0 counts as huge. All names will take as much memory as the longest.
         total, longest = total + size % 2**63, max(longest, len(name))
         _limit(place, total + number * (10_000 + 4 * longest), MAX_TOTAL)
         parts = PurePosixPath(name.replace("\\", "/")).parts

@@ -67,11 +67,11 @@ def test_a_relative_path_counts_from_the_course(monkeypatch, tmp_path):
     assert ds.find_dataset().is_fixture
 
 
-@pytest.mark.parametrize("chosen", ["missing", "~nobody_of_this_name/x", "x" * 300, "loop", "$NONE"])
+@pytest.mark.parametrize("chosen", ["missing", "~nobody_of_this_name/x", "x" * 300, "loop", "$NO"])
 def test_no_dataset(monkeypatch, tmp_path, chosen):
     (tmp_path / "loop").symlink_to("loop")
     monkeypatch.setenv("FER_DATA", str(tmp_path / "loop") if chosen == "loop" else chosen)
-    with pytest.raises(CourseError, match=r"No dataset at .*(missing|x|loop|NONE).*FER_DATA.*README"):
+    with pytest.raises(CourseError, match=r"No dataset at .*(missing|x|loop|NO).*FER_DATA.*README"):
         ds.find_dataset()
 
 

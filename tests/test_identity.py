@@ -103,8 +103,8 @@ def two(order):
     return order
 
 
-ORDERS = [lambda order: order, lambda order: order[::-1], half, two, lambda order: np.roll(order, 99),
-          lambda order: np.random.default_rng(3).permutation(order)]
+ORDERS = [lambda order: order, lambda order: order[::-1], half, two,
+          lambda order: np.roll(order, 99), np.random.default_rng(3).permutation]
 
 
 @pytest.mark.parametrize("change_order", ORDERS)
@@ -206,7 +206,8 @@ def exchanged_and_replaced(copy):
     (relabelled, "1 have another label or split"),
     (relabelled_and_renamed, "1 have another label or split"),
     (missing_and_added, "2 are missing, 1 were added"),
-    (lambda copy: (replaced(every=10)(copy), under_own_names(copy)), "30 are missing, 30 were added"),
+    (lambda copy: (replaced(every=10)(copy), under_own_names(copy)),
+     "30 are missing, 30 were added"),
     (exchanged_and_replaced, "1 are missing, 1 were added"),
 ])
 def test_every_image_counts(copy, alter, said):
