@@ -15,8 +15,8 @@ from fer_helpers.course import COURSE
 from fer_helpers.runs import Run
 
 # What the competition's fer2013.csv calls splits and classes.
-COMPETITION = dict(zip("train test angry disgust fear happy sad surprise neutral".split(),
-                       "Training PublicTest 0 1 2 3 4 5 6".split(), strict=True))
+COMPETITION = {"train": "Training", "test": "PublicTest", "angry": 0, "disgust": 1, "fear": 2,
+               "happy": 3, "sad": 4, "surprise": 5, "neutral": 6}
 
 
 @pytest.fixture(scope="session")

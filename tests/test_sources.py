@@ -182,7 +182,7 @@ def test_validation_and_test_together(tmp_path):
 
 NO_DATASETS = {
     "nothing": ({".gitkeep": b""}, "x holds no dataset that the course can read. Point FER_DATA"),
-    "FER+": ({"fer2013new.csv": b"Usage,Image name,neutral\n"}, r"FER.'s votes, which the course has"),
+    "FER+": ({"fer2013new.csv": b"Usage,Image name,neutral\n"}, "FER.'s votes, which the course"),
     "train.csv": ({"train.csv": b"emotion,pixels\n"}, "train.csv is a part of the compet.*Point"),
     "test.csv": ({"": b"pixels\n1 2 3\n"}, "x is a part of .*, without labels. Point FER_DATA"),
     "Git LFS": ({"": b"version https://git-lfs.github.com/spec/v1\n"}, "Run `git lfs pull`"),
