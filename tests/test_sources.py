@@ -88,7 +88,7 @@ OF_IMAGES = {
         lambda: {"x": zipped({"fer2013.tar.gz": gzip.compress(tarred(FILES), 1)})},
     "a second copy deeper": lambda: {"": zipped(FILES | under("images", FILES))},
     "a zip beside what was unpacked": lambda: FILES | {"archive.zip": zipped(FEW)},
-    "a CSV file beside the images": lambda: FILES | {"a.csv": b"emotion,pixels,Usage\n"},
+    "a CSV file above the images": lambda: under("b", FILES) | {"a": b"emotion,pixels,Usage\n"},
     "systems' leftovers": lambda: FILES | under("train/happy", dict.fromkeys(
         ("desktop.ini", "Icon\r", "Thumbs.db", ".DS_Store", "@eaDir/a.jpg"), b"x")) | under(
         "__MACOSX", FILES),
