@@ -4,7 +4,8 @@ import contextlib
 import os
 from pathlib import Path
 
-# The order of the report's Figure 1. A label is a position in this tuple.
+# Another dataset (RAF-DB, AffectNet) is looked at by changing the next five and nothing else.
+# The order of the report's Figure 1. A label is a position in this tuple: the report fixes six.
 EMOTIONS = ("happy", "sad", "fear", "surprise", "neutral", "angry")
 
 # FER-2013 has a seventh class with far fewer images. The report leaves it out (section 2.2).
@@ -12,7 +13,14 @@ LEFT_OUT = ("disgust",)
 
 SPLITS = ("train", "test")
 
-IMAGE_SIZE = 48  # pixels: every image is 48 x 48, grey
+# What else folders and CSV files call them, in any capitals. The numbers are fer2013.csv's.
+ALSO_CALLED = {
+    "happy": ("happiness", "3"), "sad": ("sadness", "4"), "fear": ("fearful", "2"),
+    "surprise": ("surprised", "5"), "neutral": ("neutrality", "6"), "angry": ("anger", "0"),
+    "disgust": ("disgusted", "1"), "train": ("training",),
+    "test": ("testing", "validation", "valid", "val", "publictest", "privatetest")}
+
+IMAGE_SIZE = 48  # pixels: the report's networks see 48 x 48, grey. Other images are resized to it
 
 # The folder of the course. Everything is found from here, so notebooks run from any folder.
 COURSE = Path(__file__).resolve().parent.parent

@@ -1,22 +1,21 @@
 """Find a dataset, index its images, balance the classes, load the pixels.
 
-Every image is opened once. What was seen is kept in memory and in a cache: ``.cache/`` in the
-course's folder, or ``FER_CACHE``. It may be deleted at any time. A new :class:`Dataset` notices
-when a file has changed. Nothing here ever writes into the dataset. Whatever a reader has to mend
-raises a ``CourseError``, here and on the first look at ``faults``, ``pixels`` or ``identity``.
+Every image is opened once. What was seen is kept in memory and in a cache, ``.cache/`` in the
+course's folder or ``FER_CACHE``, which may be deleted. A new :class:`Dataset` notices a changed
+file. Nothing here writes into the dataset. The first look at it may raise a ``CourseError``.
 """
 
 import contextlib
 import functools
 import hashlib
 import io
-import itertools
 import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
@@ -26,10 +25,10 @@ from tqdm import tqdm
 
 from fer_helpers import course, sources
 from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, CourseError
-from fer_helpers.identity import VOTES, Identity, identify, images
+from fer_helpers.identity import VOTES, Identity, images, recognise
 
 FIXTURE = (COURSE / "data" / "fixture").resolve()
-# Where a user may put FER-2013, in any of its forms; the first one that is there is used.
+# Where a user may put FER-2013, in any form; the first one that is there, and not empty, is used.
 FER2013 = [COURSE / "data" / name
            for name in ("fer2013", "fer2013.zip", "archive.zip", "fer2013.csv")]
 # And where Kaggle's own notebooks, and Colab, show it.
@@ -38,7 +37,7 @@ REPORT_SIZES = {"train": 2999, "test": 599}  # images of each class (report, sec
 FIXTURE_SIZES = {"train": 30, "test": 12}
 COLUMNS = ("split", "emotion", "path", "width", "height", "mode", "digest", "brightness",
            "contrast", "flat")
-CACHE_FORMAT = 4  # another number makes every cache invalid: for when the code here changes
+CACHE_FORMAT = 5  # another number makes every cache invalid: for when the code here changes
 
 
 class Examples(NamedTuple):
@@ -62,7 +61,7 @@ class Balanced(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder or zip in Kaggle's layout, or the competition's CSV file."""
+    """A dataset in any form that :mod:`fer_helpers.sources` reads."""
 
     root: Path
 
@@ -71,27 +70,25 @@ class Dataset:
         """Whether this is the small drawn dataset that comes with the course."""
         return self.root == FIXTURE
 
-    @functools.cached_property
+    @property
     def name(self) -> str:
         """``fixture``, ``fer2013`` (the original), ``fer2013-altered``, or ``custom-<name>``.
 
         It labels every figure and table, and names the folder that figures are saved in.
         """
-        if self.is_fixture:
-            return "fixture"
         names = {"original": "fer2013", "altered": "fer2013-altered"}
-        return names.get(self.identity.kind, f"custom-{self.root.stem}")
+        return "fixture" if self.is_fixture else names.get(self.identity.kind,
+                                                           f"custom-{self.root.stem}")
 
     @property
     def form(self) -> str:
         """Which of the two forms of FER-2013, if it is the original; otherwise empty."""
         return "" if self.is_fixture else self.identity.form
 
-    @functools.cached_property
+    @property
     def identity(self) -> Identity:
         """What this dataset is, compared with the original FER-2013, image by image."""
-        index = index_images(self)
-        return identify(index["path"].tolist(), index[["width", "height"]].to_numpy(), self.pixels)
+        return Identity(*self._seen["identity"].tolist())
 
     @property
     def faults(self) -> pd.DataFrame:
@@ -126,7 +123,8 @@ class Dataset:
 
     @functools.cached_property
     def _stamp(self) -> str:
-        text = f"{CACHE_FORMAT} {PIL.__version__}\n{sources.stamp(self.root)}"
+        code = CACHE_FORMAT, PIL.__version__, IMAGE_SIZE, sources.NAMES
+        text = f"{code}\n{sources.stamp(self.root)}"
         return hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
 
     @functools.cached_property
@@ -144,17 +142,22 @@ def find_dataset() -> Dataset:
     """Return the dataset to use: ``FER_DATA`` if set, else FER-2013 if found, else the fixture.
 
     FER-2013 is looked for in ``data/``, where kagglehub keeps it (``make data``), and at Kaggle.
-    ``FER_DATA`` is a folder that holds ``train`` and ``test``, a zip of it, or ``fer2013.csv``. A
-    relative one counts from the course's folder. If it points to nothing, raises CourseError.
+    ``FER_DATA`` is a folder or file in any form of the dataset; a relative path counts from the
+    course's folder. If it points to nothing, raises CourseError.
     """
     usual = next((place for place in (*FER2013, *_from_kagglehub(), *KAGGLE)
-                  if os.path.lexists(place)), FIXTURE)
-    root = Path(os.path.realpath(course.course_path("FER_DATA", usual)))
+                  if os.path.lexists(place) and (not place.is_dir() or any(
+                      map(sources.visible, os.listdir(place))))), FIXTURE)
+    chosen = os.environ.get("FER_DATA", "")
+    if not os.path.exists(COURSE / chosen):  # as it was copied from elsewhere
+        chosen = os.path.expandvars(os.path.expanduser(chosen.strip("'\" \t\r\n")))
+        if chosen.startswith("file:"):
+            chosen = url2pathname(chosen.removeprefix("file:"))
+    root = Path(os.path.realpath(COURSE / (chosen or usual)))
     if not os.path.exists(root):
         raise CourseError(
-            f"No dataset at {root}. Set FER_DATA to the folder that holds train/ and test/, to "
-            "Kaggle's archive.zip or to fer2013.csv, or unset it to use the bundled fixture. "
-            "data/README.md tells how to get FER-2013.")
+            f"No dataset at {root}. Set FER_DATA to the folder or file of FER-2013, or unset it to "
+            "use the bundled fixture. data/README.md tells how to get FER-2013.")
     return Dataset(root)
 
 
@@ -170,7 +173,7 @@ def index_images(dataset: Dataset) -> pd.DataFrame:
 
     Returns a frame with one row an image, sorted by split, emotion and name, and the columns
 
-    - ``split``, ``emotion``, ``path`` (``split/emotion/name``, whatever the dataset's form),
+    - ``split``, ``emotion``, ``path`` (``split/emotion/name``; FER-2013's have Kaggle's names),
     - ``width`` and ``height`` (pixels) and ``mode`` (Pillow's; ``L`` is 8-bit grey) of the file,
     - ``digest``, a hash of the grey pixels: equal pixels, equal digest,
     - ``brightness`` and ``contrast``, mean and standard deviation of the grey values (0 to 255),
@@ -182,11 +185,11 @@ def index_images(dataset: Dataset) -> pd.DataFrame:
 
 
 def _read_all(root: Path) -> dict[str, np.ndarray]:
-    """Decode every image once; return the columns of the index, the faults and the pixels."""
-    rows, faults, pixels = [], {}, []
+    """Decode every image once; return the columns of the index, faults, pixels and identity."""
+    found, faults, pixels = [], {}, []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's; what matters becomes a fault
-        for path, read in tqdm(_known_entries(root), desc="Reading images", unit="",
+        for path, read in tqdm(sources.entries(root), desc="Reading images", unit="",
                                delay=1, mininterval=1):
             try:
                 image, (width, height), mode = read()
@@ -197,18 +200,27 @@ def _read_all(root: Path) -> dict[str, np.ndarray]:
             if (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
                 digest.update(f"{width} x {height}".encode())
                 image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-            split, emotion, _ = path.split("/")
-            rows.append((split, emotion, path, width, height, mode, digest.hexdigest()))
+            found.append((path, width, height, mode, digest.hexdigest()))
             pixels.append(image.tobytes())
-    if not rows:
-        path, reason = next(iter(faults.items()))
-        raise CourseError(f"None of the {len(faults):,} files of {root} can be used. The first is "
-                          f"{path} ({reason}). Download the dataset again.")
+    homes = [f"{split}/{emotion}" for split in SPLITS for emotion in EMOTIONS + LEFT_OUT]
+    held = {path.rpartition("/")[0] for path, *_ in found}
+    for home in homes:
+        if home not in held and not home.endswith(LEFT_OUT):
+            first = [f" The first of {len(faults):,} others is {path} ({reason})."
+                     for path, reason in faults.items()][:1]
+            raise CourseError(f"{root} has no images in {home}/ that can be used.{''.join(first)} "
+                              "Use a whole dataset: data/README.md tells how to get FER-2013.")
     greys = np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    columns = map(np.array, [*zip(*rows, strict=True), *_statistics(greys)])
-    return dict(zip(COLUMNS, columns, strict=True)) | {
-        "fault_path": np.array(list(faults), dtype=str),
-        "fault": np.array(list(faults.values()), dtype=str), "pixels": greys}
+    paths, *columns = zip(*found, strict=True)
+    paths, identity = recognise(list(paths), np.transpose(columns[:2]), greys)
+    parts = [path.split("/") for path in paths]
+    order = sorted(range(len(parts)), key=lambda row: (
+        homes.index("/".join(parts[row][:2])), parts[row][2]))
+    splits, emotions, _ = zip(*parts, strict=True)
+    columns = zip(COLUMNS, (splits, emotions, paths, *columns, *_statistics(greys)), strict=True)
+    return {name: np.array(column)[order] for name, column in columns} | {
+        "pixels": greys[order], "fault_path": np.array(list(faults), dtype=str),
+        "fault": np.array(list(faults.values()), dtype=str), "identity": np.array(identity)}
 
 
 def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -219,42 +231,14 @@ def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return sums / size, np.sqrt(size * squares - sums ** 2) / size, counts.max(axis=1) / size
 
 
-def _known_entries(root: Path) -> list[sources.Entry]:
-    """Return the entries of a dataset, sorted, with split and class as this course spells them."""
-    homes = {f"{split}/{emotion}": {}
-             for split, emotion in itertools.product(SPLITS, EMOTIONS + LEFT_OUT)}
-    for path, read in sources.entries(root):
-        home, _, name = path.rpartition("/")
-        known = homes.get(home.casefold())
-        if known is None:
-            raise CourseError(
-                f"{root} holds {home}/, which is not a class of this course. Move it out of the "
-                f"dataset. The classes are {', '.join(EMOTIONS + LEFT_OUT)}.")
-        if name in known:
-            raise CourseError(
-                f"{root} holds {home}/{name} twice, perhaps in folders whose names differ by "
-                "capitals. Remove one of the two.")
-        known[name] = read
-    for home, known in homes.items():
-        if not known and not home.endswith(LEFT_OUT):
-            raise CourseError(
-                f"{root} has no images in {home}/. A dataset holds train/<emotion>/ and "
-                "test/<emotion>/: unpack it again, or point FER_DATA at the folder, zip or CSV "
-                f"file that holds them. The classes are {', '.join(EMOTIONS)}.")
-    return [(f"{home}/{name}", known[name])
-            for home, known in homes.items() for name in sorted(known)]
-
-
 def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) -> pd.DataFrame:
     """Draw the same number of images of every class; leave *disgust* out (report, section 2.2).
 
     ``index`` is from :func:`index_images`; ``per_class`` says how many images of each class to
     keep, by split, as in ``REPORT_SIZES``. The draw depends on the paths and the seed alone: the
-    rows are sorted first, and pandas draws with NumPy's frozen ``RandomState``, so every machine
-    draws the same images.
-
-    Returns the rows kept, with their row labels, so ``index.drop(kept.index)`` is what was
-    dropped. Raises CourseError if a class has fewer images than asked for.
+    rows are sorted, and NumPy's ``RandomState`` is frozen, so every machine draws the same images.
+    Returns the rows kept, with their row labels: ``index.drop(kept.index)`` is what was dropped.
+    Raises CourseError if a class has fewer images than asked for.
     """
     kept = []
     for split, count in per_class.items():
@@ -263,9 +247,7 @@ def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) ->
             if len(images) < count:
                 raise CourseError(
                     f"{split}/{emotion} holds {len(images)} images, fewer than the {count} asked "
-                    f"for. Ask for fewer (per_class in the settings cell, --{split}-per-class on "
-                    "the command line), or use the whole dataset."
-                )
+                    f"for. Ask for fewer: per_class in a notebook, --{split}-per-class elsewhere.")
             kept.append(images.sort_values("path").sample(count, random_state=seed))
     return pd.concat(kept).sort_index()
 
@@ -289,9 +271,8 @@ def load_images(dataset: Dataset, frame: pd.DataFrame) -> Examples:
             f"{dataset.root} has no usable image {frame['path'].iloc[int((rows < 0).argmax())]}. "
             "Index this dataset again: the frame was made from another one.")
     if not frame["emotion"].isin(EMOTIONS).all():
-        raise CourseError(
-            f"Only images of {', '.join(EMOTIONS)} can be loaded with labels. Leave the others "
-            "out, as balance does.")
+        raise CourseError(f"Only images of {', '.join(EMOTIONS)} can be loaded with labels. Leave "
+                          "the others out, as balance does.")
     labels = frame["emotion"].map(EMOTIONS.index).to_numpy(dtype=np.int64)
     return Examples(dataset.pixels[rows][..., None], labels, frame["path"].to_numpy(dtype=str))
 

@@ -8,13 +8,12 @@ Lindenstrauss, 1984; Achlioptas, 2003): how far two images are apart can be told
 
 import contextlib
 import functools
-import zipfile
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from fer_helpers.course import IMAGE_SIZE, REFERENCE, CourseError
 
@@ -42,8 +41,7 @@ VOTES = {"happiness": "happy", "sadness": "sad", "fear": "fear", "surprise": "su
 _SIGNS = np.where(np.random.RandomState(0).random_sample((IMAGE_SIZE**2, 8)) < 0.5, -1, 1)
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """What a dataset is, compared with FER-2013, image by image."""
 
     kind: str  # "original", "altered" or "other"
@@ -74,10 +72,9 @@ def _shipped(path: Path):
     """Say of a file that comes with the course what to do if it is missing or damaged."""
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise CourseError(
-            f"{path} is missing or damaged ({error}). By it the course knows FER-2013. Restore it: "
-            f"git restore data/reference/{path.name}") from error
+    except Exception as error:  # gzip, zipfile and zlib have many kinds
+        raise CourseError(f"{path} is missing or damaged ({error}). By it the course knows "
+                          f"FER-2013: `git restore data/reference/{path.name}`.") from error
 
 
 @functools.cache
@@ -85,10 +82,9 @@ def images() -> pd.DataFrame:
     """Return the table of FER-2013's images, one row for each of ``fer2013.csv``, in its order.
 
     Its columns are ``path`` in Kaggle's layout, ``split`` and ``emotion``, ``usage`` (of the CSV),
-    the ten votes of FER+ (``neutral`` to ``NF``, not a face; Barsoum et al., 2016), and of Kaggle's
-    files ``digest`` (equal number, equal pixels), ``group`` (equal number, exact or near copy),
-    ``brightness`` and ``contrast`` (mean and standard deviation, 0 to 255). Raises CourseError if
-    the file is missing or damaged.
+    the ten votes of FER+ (``neutral`` to ``NF``, not a face), and of Kaggle's files ``digest``
+    (equal number, equal pixels), ``group`` (equal number, exact or near copy), ``brightness`` and
+    ``contrast`` (mean and standard deviation, 0 to 255). Raises CourseError if it is damaged.
     """
     with _shipped(IMAGES):
         table = pd.read_csv(IMAGES, keep_default_na=False)
@@ -111,62 +107,82 @@ def known_signatures() -> np.ndarray:
         return np.stack([kaggle, kaggle + change])
 
 
-def names_by_row(paths: list[str]) -> list[str]:
-    """Give the rows of a CSV file, in its order, the names of the same images in Kaggle's layout.
+def recognise(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> tuple[list, Identity]:
+    """Compare a dataset with FER-2013, image by image, whatever its files are called.
 
-    Each keeps its own split and class. If most rows have another split or class than FER-2013's,
-    or their number differs, it is another file: then the paths come back unchanged.
+    ``paths`` are ``split/emotion/name``; ``sizes`` is int [n, 2], width and height of each file;
+    ``pixels`` is uint8 [n, 48, 48]; all in one order, for a CSV file that of its rows. Returns the
+    paths, with Kaggle's names for FER-2013's images, and what the dataset is.
     """
-    if len(paths) != COUNT:
-        return paths
-    homes, known = (pd.Series(column).str.rpartition("/") for column in (paths, images()["path"]))
-    if (homes[0] == known[0]).mean() < 0.5:
-        return paths
-    return (homes[0] + "/" + known[2]).tolist()
-
-
-def identify(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> Identity:
-    """Compare a dataset with FER-2013.
-
-    ``paths`` are ``split/emotion/name``, those of a CSV file after :func:`names_by_row`; ``sizes``
-    is int [n, 2], width and height of each file; ``pixels`` is uint8 [n, 48, 48]; all in one order.
-    """
-    known, found = pd.Index(images()["path"]), signatures(pixels)
-    rows = known.get_indexer(paths)
-    here = rows >= 0
-    if here.sum() < COUNT / 2:
-        return Identity("other", "", _other(found))
+    known, found = images()["path"].str.rpartition("/"), signatures(pixels)
+    if len(paths) < COUNT / 2:
+        theirs = {one.tobytes() for one in np.concatenate(known_signatures())}
+        return paths, _other(len(paths), sum(one.tobytes() in theirs for one in found))
+    own = pd.Series(paths, dtype=object).str.rpartition("/")
+    rows = _rows(own, known, found)
+    here = np.flatnonzero(rows >= 0)
     apart = difference(known_signatures()[:, rows[here]], found[here])
     changed = apart.min(axis=0) > TOLERANCE
-    missing, added = known.difference(paths), pd.Index(paths).difference(known)
-    relabelled = len({Path(path).name for path in missing} & {Path(path).name for path in added})
-    wrong = {
-        "have other pixels": changed.sum(),
-        "have another label or split": relabelled,
-        "are missing": len(missing) - relabelled,
-        "were added": len(added) - relabelled,
-    }
-    if not any(wrong.values()):
-        form = list(FORMS)[np.median(apart, axis=1).argmin()]
-        return Identity("original", form, f"This is the original FER-2013: {FORMS[form]}")
-    counted = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
-    done = _what_was_done(sizes[here][changed], pixels[here][changed]) if changed.any() else ""
-    return Identity("altered", "", (
-        f"This is an altered copy of FER-2013: compared with the original's {COUNT:,} images, "
-        f"{counted}{done}. Results on it cannot be compared with the report's, nor with the runs "
-        "that come with the course. data/README.md tells where to get the original."))
+    moved = own.loc[here, 0].to_numpy() != known.loc[rows[here], 0].to_numpy()
+    own.loc[here, 2] = known.loc[rows[here], 2].to_numpy()
+    # No two images may share a path: those that are not FER-2013's give way.
+    names = (own[0] + "/" + own[2]).iloc[np.argsort(rows < 0, kind="stable")]
+    again = names.groupby(names).cumcount()
+    names = names.where(again == 0, names + " (" + (again + 1).astype(str) + ")").sort_index()
+    wrong = {"have other pixels": changed.sum(), "have another label or split": moved.sum(),
+             "are missing": COUNT - len(here), "were added": len(paths) - len(here)}
+    if len(here) < COUNT / 2:
+        return names.tolist(), _other(len(paths), (~changed).sum())
+    kind, form = "altered", ""
+    if any(wrong.values()):
+        counted = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
+        done = _what_was_done(sizes[here][changed], pixels[here][changed]) if changed.any() else ""
+        sentence = (
+            f"This is an altered copy of FER-2013: compared with the original's {COUNT:,} images, "
+            f"{counted}{done}. Results on it cannot be compared with the report's, nor with the "
+            "runs that come with the course. data/README.md tells where to get the original.")
+    else:
+        kind, form = "original", list(FORMS)[np.median(apart, axis=1).argmin()]
+        sentence = f"This is the original FER-2013: {FORMS[form]}"
+    return names.tolist(), Identity(kind, form, sentence)
 
 
-def _other(found: np.ndarray) -> str:
-    """Say of a dataset with other names whether its pixels are FER-2013's all the same."""
-    known = {signature.tobytes() for form in known_signatures() for signature in form}
-    same = sum(signature.tobytes() in known for signature in found)
-    if same < len(found) / 2:
-        return "This is another dataset than FER-2013: its results stand for themselves."
-    return (
-        f"{same:,} of these {len(found):,} images have pixels of FER-2013, but their names, or the "
-        "order of their rows, are not the original's, so they are not compared with it. "
-        "data/README.md tells where to get the original.")
+def _other(count: int, same: int) -> Identity:
+    return Identity("other", "", (
+        f"{same:,} of these {count:,} images are FER-2013's, which has {COUNT:,}: so few are not "
+        "compared with it." if same >= count / 2 else
+        "This is another dataset than FER-2013: its results stand for themselves."))
+
+
+def _rows(own: pd.DataFrame, known: pd.DataFrame, found: np.ndarray) -> np.ndarray:
+    """Say which row of FER-2013 each image is: by its pixels, else by its name; -1 is none.
+
+    ``own`` and ``known`` hold split/emotion in column 0 and names in column 2.
+    """
+    hint = pd.MultiIndex.from_frame(known[[0, 2]]).get_indexer(
+        pd.MultiIndex.from_frame(own[[0, 2]]))
+    if len(own) == COUNT and (own[0] == known[0]).mean() >= 0.5:  # the CSV file, in its order
+        hint = np.where(hint < 0, np.arange(COUNT), hint)
+    rows, homes = np.full(len(own), -1), pd.Index(known[0].unique())
+    # The nearest within the tolerance, one to one. An image is first looked for in its own class,
+    # then in all. Of equal pixels the row that the name tells is nearest, by less than one step.
+    for weight in (1000, 0.01):
+        points = np.c_[found, homes.get_indexer(own[0]) * weight, hint / COUNT / 2]
+        forms = [np.c_[values, homes.get_indexer(known[0]) * weight, known.index / COUNT / 2]
+                 for values in known_signatures()]
+        more = True
+        while more:
+            left, free = np.flatnonzero(rows < 0), np.setdiff1d(known.index, rows)
+            apart, nearest = cKDTree(np.concatenate([form[free] for form in forms])).query(
+                points[left], distance_upper_bound=TOLERANCE * 3 * 8 ** 0.5)
+            close = np.flatnonzero(np.isfinite(apart))
+            close = close[np.argsort(apart[close], kind="stable")]
+            row, first = np.unique(free[nearest[close] % max(len(free), 1)], return_index=True)
+            rows[left[close[first]]] = row
+            more = len(row) > 0
+    named = (rows < 0) & (hint >= 0) & ~np.isin(hint, rows)
+    rows[named] = hint[named]
+    return rows
 
 
 def _what_was_done(sizes: np.ndarray, pixels: np.ndarray) -> str:

@@ -1,17 +1,20 @@
-"""Read the three forms FER-2013 comes in: Kaggle's folder, Kaggle's zip, ``fer2013.csv``.
+"""Read FER-2013 whatever it comes in: folder, zip, tar, gzip, CSV, or one of them in another.
 
-The files may be anything: damaged, huge, made to do harm. So nothing is unpacked, nothing outside
-the dataset is opened, every size has a limit, and nothing is ever written. A single image that
-cannot be used is a :class:`Fault`, a dataset that cannot be used as a whole a ``CourseError``.
+What a file is tells its content, never its name. A container is a list of members: their paths,
+and how to open each. They may be damaged, huge, made to do harm: nothing is unpacked to disk,
+nothing outside the dataset is opened, every size has a limit. An image that cannot be used is a
+:class:`Fault`, a dataset that cannot be used as a whole a ``CourseError``.
 """
 
+import contextlib
 import errno
+import gzip
 import io
 import os
-import stat
+import tarfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -19,25 +22,36 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from fer_helpers.course import IMAGE_SIZE, SPLITS, CourseError
-from fer_helpers.identity import names_by_row
+from fer_helpers.course import ALSO_CALLED, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, CourseError
 
-MAX_BYTES = 4_000_000  # of one image file; FER-2013's have about 1,600
+MAX_BYTES = 4_000_000  # of one image file, or one line; FER-2013's have about 1,600, or 9,000
 MAX_SIDE = 4096  # pixels
-MAX_TOTAL = 1_000_000_000  # bytes of a CSV file or an unpacked zip; FER-2013's CSV has 300 MB
+MAX_TOTAL = 1_000_000_000  # bytes of a CSV file or an unpacked archive; FER-2013's CSV has 300 MB
+MAX_INNER = 400_000_000  # bytes unpacked from gzip, or packed in another file: kept in memory
 MAX_SCANS = 100  # passes over a progressive JPEG; usual are ten
-FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # Pillow's names; some of its others start programs
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")  # some of Pillow's others start programs
+STORES = ("blobs", ".dvc")  # where hubs and DVC keep the files to which a dataset's links lead
+LEFTOVERS = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found")
+GZIP = b"\x1f\x8b"  # how these files begin
 
-# The competition's own names, in fer2013.csv: the meaning of 0 to 6, and of the last column.
-CSV_EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-CSV_SPLITS = {"training": "train", "publictest": "test", "privatetest": "test",
-              "train": "train", "test": "test"}
-_LABELS = dict(zip("0123456", CSV_EMOTIONS, strict=True)) | {name: name for name in CSV_EMOTIONS}
+NAMES = {also: name for name in (*EMOTIONS, *LEFT_OUT, *SPLITS)
+          for also in (name.casefold(), *ALSO_CALLED.get(name, ()))}
 _GREY = {str(value): value for value in range(256)}
-
+_USE = ("Point FER_DATA at the folder that holds train/ and test/, at Kaggle's archive.zip, or at "
+        "fer2013.csv: data/README.md tells how to get FER-2013.")
+_NOT_READ = {  # how other files begin: what they are, and what to do
+    b"Usage,Image name": f"FER+'s votes, which the course has, without the images. {_USE}",
+    b"emotion,pixels": f"a part of the competition's data. {_USE}",
+    b"pixels": f"a part of the competition's data, without labels. {_USE}",
+    b"version https://git-lfs": "a pointer of Git LFS. Run `git lfs pull` where it lies.",
+    b"<": "a web page. Log in to Kaggle with a browser, and download the dataset there.",
+    b"PAR1": f"a Parquet table. {_USE}", b"\x93NUMPY": f"a NumPy array. {_USE}",
+    b"Rar!": "a RAR archive. Unpack it, and point FER_DATA at the folder.",
+    b"7z\xbc\xaf": "a 7z archive. Unpack it, and point FER_DATA at the folder."}
 
 Decoded = tuple[Image.Image, tuple[int, int], str]  # 8-bit grey; size and mode in the file
-Entry = tuple[str, Callable[[], Decoded]]  # split/emotion/name, as spelt there; may raise Fault
+Entry = tuple[str, Callable[[], Decoded]]  # split/emotion/name; may raise Fault
+Member = tuple[tuple[str, ...], Callable[[], BinaryIO]]  # the parts of a path; may raise anything
 
 
 class Fault(Exception):
@@ -45,28 +59,213 @@ class Fault(Exception):
 
 
 def stamp(root: Path) -> str:
-    """Return a text that changes whenever a file of the dataset changes; no image is opened.
+    """Return a text that changes with every file of the dataset: sizes and times stand for it.
 
-    Size and the times of the last change stand for the content. One of the times is set by the
-    system and cannot be set back.
+    No file is opened. One of the times is set by the system and cannot be set back.
     """
-    files = [f"{root}/{path}" for path in _paths(root)] if root.is_dir() else [str(root)]
-    return "\n".join(f"{file} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}"
-                     for file, seen in zip(files, map(os.lstat, files), strict=True))
+    files = [opener.args[0] for _, opener in _folder(root)] if root.is_dir() else [root]
+    seen = [(os.stat if os.path.exists(file) else os.lstat)(file) for file in files]
+    return "\n".join(f"{file} {one.st_size} {one.st_mtime_ns} {one.st_ctime_ns}"
+                     for file, one in zip(files, seen, strict=True))
 
 
-def entries(root: Path) -> list[Entry]:
-    """List the images of a dataset, whatever its form: where each is, and how to read it."""
-    if root.is_dir():
-        return [(path, partial(read_image, path, _open_file, f"{root}/{path}"))
-                for path in _paths(root)]
-    if not (root.is_file() and os.access(root, os.R_OK)):  # a pipe would be waited for
+def entries(root: Path) -> Iterable[Entry]:
+    """List the images of a dataset: ``split/emotion/name`` as the course spells it, how to read it.
+
+    The dataset nearest to the top is taken, images before a CSV file, and both before what is
+    packed once more. Raises CourseError if there is none, more than one, or an unknown class.
+    """
+    if not (root.is_dir() or (root.is_file() and os.access(root, os.R_OK))):  # a pipe would block
         raise CourseError(f"{root} is neither a folder nor a file that can be read. Check its "
                           "permissions, or point FER_DATA at the dataset.")
-    return _csv_entries(root) if root.suffix.casefold() == ".csv" else _zip_entries(root)
+    reasons = []  # why what was looked at is no dataset
+    members = _folder(root) if root.is_dir() else [((), partial(open, root, "rb"))]
+    found = sorted(_search(root.as_posix(), members, reasons), key=lambda one: one[:3])
+    reasons.append(f"{root} holds no dataset that the course can read. {_USE}")
+    if not found:
+        raise CourseError(reasons[0])
+    if len(found) > 1 and found[0][:2] == found[1][:2]:
+        raise CourseError(f"{root} holds more than one dataset, in {found[0][2]} and in "
+                          f"{found[1][2]}. Point FER_DATA at one of them, unpacked if need be.")
+    return found[0][3]()
 
 
-def read_image(path: str, opener: Callable[..., BinaryIO], *arguments) -> Decoded:
+def _search(where: str, members: Iterable[Member], reasons: list[str], depth: int = 0) -> list:
+    """Find datasets: how many slashes deep, whether a CSV file, where, how to list the images."""
+    homes, others, found, packed = defaultdict(list), [], [], []
+    for parts, opener in members:
+        sorted_in = len(parts) > 2 and _split(parts[-3])
+        (homes["/".join([where, *parts[:-3]])] if sorted_in else others).append((parts, opener))
+    for place, images in homes.items():
+        if {_split(parts[-3]) for parts, _ in images} == set(SPLITS):
+            found.append((place.count("/"), False, place, partial(_images, place, images)))
+    if homes or any(NAMES.get(name.casefold()) for parts, _ in others for name in parts[-2:-1]):
+        reasons.append(f"{where} has folders of classes, but not in both train/ and test/. {_USE}")
+    for parts, opener in sorted(others, key=lambda other: len(other[0]))[:20]:
+        place = "/".join([where, *parts])
+        try:
+            with opener() as file:
+                head = file.read(1000)
+            if head[:2] in (b"PK", GZIP) or head[257:262] == b"ustar":
+                packed.append((place, opener))
+            elif {"emotion", "pixels", "usage"} <= set(_header(head)):
+                found.append((place.count("/"), True, place, partial(_rows, place, opener)))
+            reasons += [f"{place} is {what}" for start, what in _NOT_READ.items()
+                        if head.startswith(start)]
+        except Exception as error:  # zipfile and zlib let out whatever they stumble over
+            reasons.append(f"{place} cannot be read ({error}). {_USE}")
+    for place, opener in packed if depth < 4 and not found else []:
+        try:
+            found += _search(place, _unpack(place, opener), reasons, depth + 1)
+        except Exception as error:
+            reasons.append(str(error) if isinstance(error, CourseError) else
+                           f"{place} is damaged or not whole ({error}). Download it again.")
+    return found
+
+
+def _split(name: str) -> str | None:
+    """Return which split a folder or a Usage is, or None."""
+    known = NAMES.get(name.casefold())
+    return known if known in SPLITS else None
+
+
+def visible(name: str) -> bool:
+    """Whether the dataset's maker put a file there, and not an operating system."""
+    return not (name.startswith(".") or name.casefold() in LEFTOVERS)
+
+
+def _folder(root: Path) -> Iterator[Member]:
+    """List the files of a folder: those near to its top, and those in class folders."""
+    real = Path(os.path.realpath(root))
+    stores = (above / store for above in list(real.parents)[:3] for store in STORES)
+    inside = tuple(f"{home}{os.sep}" for home in (real, *stores))
+
+    def refuse(error):
+        raise CourseError(f"{error.filename} cannot be listed ({error.strerror}). Check its "
+                          "permissions.") from error
+
+    for folder, below, files in os.walk(root, onerror=refuse):
+        above = Path(folder).relative_to(root).parts
+        below[:] = [name for name in sorted(below) if visible(name) and (
+            len(above) < 2 or _split(name) or _split(above[-1]))]
+        for name in below:
+            if os.path.islink(f"{folder}/{name}") and any(map(_split, [name, *above[-1:]])):
+                raise CourseError(f"{folder}/{name} is a link. Put the folder itself there, or "
+                                  "point FER_DATA at the dataset that it belongs to.")
+        for name in sorted(files):
+            if visible(name):
+                yield (*above, name), partial(_open_file, f"{folder}/{name}", inside)
+
+
+def _open_file(file: str, inside: tuple[str, ...]) -> BinaryIO:
+    real = os.path.realpath(file) if os.path.islink(file) else file
+    if (real != file and not real.startswith(inside)) or not os.path.isfile(real):
+        raise Fault("a link out of the dataset, or not a file")  # a pipe would be read for ever
+    return open(real, "rb")
+
+
+def _unpack(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Member]:
+    """List the members of a packed file; those of a zip are not unpacked yet."""
+    file = opener()
+    start = file.read(2)
+    file.seek(0)
+    if start == GZIP or type(file) is not io.BufferedReader:  # or in another file: slow to seek in
+        content = (gzip.GzipFile(fileobj=file) if start == GZIP else file).read(MAX_INNER + 1)
+        _limit(place, len(content), MAX_INNER)
+        file = io.BytesIO(content)
+    if start == GZIP:
+        yield (), partial(io.BytesIO, content)
+        return
+    if start == b"PK":
+        archive = zipfile.ZipFile(file)
+        listed = ((info.filename, info.file_size, partial(_open_member, archive, info))
+                  for info in archive.infolist() if not info.is_dir())
+    else:
+        archive = tarfile.TarFile(fileobj=file)
+        listed = ((info.name, info.size, partial(archive.extractfile, info))
+                  for info in archive if info.isreg())
+    total = longest = 0
+    for number, (name, size, open_member) in enumerate(listed):
+        # A size below 0 counts as huge. All names will take as much memory as the longest.
+        total, longest = total + size % 2**63, max(longest, len(name))
+        _limit(place, total + number * (10_000 + 4 * longest), MAX_TOTAL)
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if all(map(visible, parts)):
+            yield parts, open_member
+
+
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Fault("packed in an unusual way")  # which zipfile would unpack without limit
+    return archive.open(info)  # checks the CRC when the end is read
+
+
+def _limit(place: str, size: int, most: int) -> None:
+    if size > most:
+        raise CourseError(f"{place} holds more than {most:,} bytes, FER-2013 at most 302 million. "
+                          "Unpack it, and point FER_DATA at what comes out.")
+
+
+def _images(place: str, images: list[Member]) -> list[Entry]:
+    found = {}
+    for (*_, split, emotion, name), opener in images:
+        if emotion.casefold() not in NAMES or _split(emotion):
+            raise CourseError(
+                f"{place} holds {split}/{emotion}/, which is not a class of this course. If it is "
+                "another name of one, or another dataset's, write it into the table in "
+                f"fer_helpers/course.py. The classes are {', '.join(EMOTIONS + LEFT_OUT)}.")
+        home = f"{_split(split)}/{NAMES[emotion.casefold()]}"
+        if f"{home}/{name}" in found:  # in a folder of another name, as val/ beside test/
+            name = f"{split}_{emotion}_{name}"
+        if f"{home}/{name}" in found:
+            raise CourseError(f"{place} holds {split}/{emotion}/{name} twice. Pack it again with "
+                              "one of the two.")
+        found[f"{home}/{name}"] = partial(read_image, f"{place}/{split}/{emotion}/{name}", opener)
+    return list(found.items())
+
+
+def _rows(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Entry]:
+    with opener() as file:
+        header = _header(file.readline(MAX_BYTES))
+        for number, line in enumerate(iter(partial(file.readline, MAX_BYTES), b""), start=2):
+            if not line.strip():
+                continue
+            _limit(place, file.tell(), MAX_TOTAL)
+            row = dict(zip(header, fields := _fields(line), strict=False))
+            split = _split(row.get("usage", ""))
+            emotion = NAMES.get(row.get("emotion", "").casefold(), SPLITS[0])
+            if split is None or emotion in SPLITS or len(fields) != len(header):
+                raise CourseError(
+                    f"{place}, line {number}, from {line[:20]} to {line[-20:]}, is not an emotion "
+                    "from 0 to 6, pixels, and a Usage that is Training, PublicTest or PrivateTest. "
+                    "Remove the line, or download the file again.")
+            yield (f"{split}/{emotion}/{row['usage']}_{number:08}",
+                   partial(_read_pixels, row["pixels"]))
+
+
+def _header(head: bytes) -> list[str]:
+    return [name.casefold() for name in _fields(head.partition(b"\n")[0])]
+
+
+def _fields(line: bytes) -> list[str]:
+    """Split a line of a CSV file. No field of it may hold a separator, a quote or a line break."""
+    text = line.decode("utf-8-sig", "replace").replace(";", ",")
+    return [field.strip(' \r\n\t"') for field in text.split(",")]
+
+
+def _read_pixels(text: str) -> Decoded:
+    values = text.split()
+    if len(values) != IMAGE_SIZE ** 2:
+        raise Fault(f"{len(values):,} pixels, not {IMAGE_SIZE ** 2:,}")
+    try:
+        grey = bytes(map(_GREY.__getitem__, values))
+    except KeyError as error:
+        raise Fault(f"the pixel {error.args[0][:20]!r} is not a number from 0 to 255") from error
+    image = Image.frombytes("L", (IMAGE_SIZE, IMAGE_SIZE), grey)
+    return image, image.size, image.mode
+
+
+def read_image(path: str, opener: Callable[[], BinaryIO]) -> Decoded:
     """Open an image file and decode it to 8-bit grey.
 
     16-bit grey is scaled down, colours become their luminance (ITU-R 601), and what is
@@ -75,7 +274,7 @@ def read_image(path: str, opener: Callable[..., BinaryIO], *arguments) -> Decode
     the file's. Damage in the middle of a JPEG goes unseen: that format has no checksum.
     """
     try:
-        with opener(*arguments) as file:
+        with opener() as file:
             return _decode(file.read(MAX_BYTES + 1))
     except (Fault, MemoryError):
         raise
@@ -92,10 +291,10 @@ def _decode(content: bytes) -> Decoded:
         raise Fault(f"a file of more than {MAX_BYTES:,} bytes")
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if max(image.size) > MAX_SIDE:
-            width, height = image.size
-            raise Fault(f"{width} x {height} pixels, more than {MAX_SIDE} on a side")
-        if getattr(image, "n_frames", 1) > 1:
-            raise Fault(f"{image.n_frames} pictures in one file")
+            raise Fault("{} x {} pixels, more than {} on a side".format(*image.size, MAX_SIDE))
+        with contextlib.suppress(EOFError):  # to count the pictures may take minutes
+            image.seek(1)
+            raise Fault("more than one picture in the file")
         if image.format == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
             raise Fault(f"more than {MAX_SCANS} scans: it would take minutes to decode")
         if image.format == "PNG":  # its checksums are not looked at otherwise
@@ -105,120 +304,9 @@ def _decode(content: bytes) -> Decoded:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "I;16"):  # 0 to 65,535
-        return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+    if image.mode.startswith("I"):  # 0 to 65,535
+        return Image.fromarray(np.rint(np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("L")
-
-
-def _paths(root: Path) -> list[str]:
-    """List everything in the class folders of a folder, by name."""
-    return [f"{split}/{emotion}/{name}"
-            for split in _visible(root) if split.casefold() in SPLITS
-            for emotion in _visible(root / split) for name in _visible(root / split / emotion)]
-
-
-def _visible(folder: Path) -> list[str]:
-    """List the names in a folder, without hidden ones; a file in its place has none."""
-    try:
-        names = sorted(os.listdir(folder))
-    except NotADirectoryError:
-        return []
-    except OSError as error:
-        raise CourseError(
-            f"{folder} cannot be listed ({error.strerror}). Check its permissions.") from error
-    if folder.is_symlink():  # it could lead anywhere
-        raise CourseError(f"{folder} is a link. Put the folder itself there, or point FER_DATA at "
-                          "the dataset that it belongs to.")
-    return [name for name in names if not _hidden(name)]
-
-
-def _hidden(name: str) -> bool:
-    """Whether an operating system put a file there, and not the dataset's maker."""
-    return name.startswith(".") or name.casefold() == "thumbs.db"
-
-
-def _open_file(file: str) -> BinaryIO:
-    if not stat.S_ISREG(os.lstat(file).st_mode):  # a pipe would be read for ever
-        raise Fault("a link or a folder, not a file")
-    return open(file, "rb")
-
-
-def _zip_entries(root: Path) -> list[Entry]:
-    try:
-        archive = zipfile.ZipFile(root)
-        members = [info for info in archive.infolist() if not info.is_dir()]
-    except Exception as error:  # a damaged table of contents lets out many kinds
-        raise CourseError(f"{root} is neither a folder, nor a CSV file, nor a whole zip ({error}). "
-                          "Download it again, or point FER_DATA at the dataset.") from error
-    # All names will take as much memory as the longest, four bytes a character.
-    longest = max((len(info.filename) for info in members), default=0)
-    _limit(root, sum(info.file_size + 4 * longest for info in members))
-    found = defaultdict(list)  # by the folder that holds train and test: the top, or one below
-    for info in members:
-        parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-        if len(parts) > 2 and parts[-3].casefold() in SPLITS and not any(map(_hidden, parts)):
-            path = "/".join(parts[-3:])
-            found["/".join(parts[:-3])].append(
-                (path, partial(read_image, path, _open_member, archive, info)))
-    if len(found) > 1:
-        homes = " and ".join(map(repr, found))
-        raise CourseError(f"{root} holds more than one dataset, in {homes}. Unpack it, and point "
-                          "FER_DATA at one of them.")
-    return next(iter(found.values()), [])
-
-
-def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Fault("packed in an unusual way")  # which zipfile would unpack without limit
-    return archive.open(info)  # checks the CRC when the end is read
-
-
-def _limit(root: Path, size: int) -> None:
-    if size > MAX_TOTAL:
-        raise CourseError(f"{root} holds more than {MAX_TOTAL:,} bytes, FER-2013 at most 300 "
-                          "million, whatever its form. Download it again.")
-
-
-def _csv_entries(root: Path) -> list[Entry]:
-    _limit(root, root.stat().st_size)
-    paths, readers = [], []
-    with open(root, encoding="utf-8-sig", errors="replace") as file:
-        header = [name.casefold() for name in _fields(next(file, ""))]
-        if sorted(header) != ["emotion", "pixels", "usage"]:
-            raise CourseError(
-                f"{root} has the columns {', '.join(header)[:80] or '(none)'}. Use the "
-                "competition's fer2013.csv, whose columns are emotion, pixels and Usage.")
-        for line, text in enumerate(file, start=2):
-            if not text.strip():
-                continue
-            try:
-                row = dict(zip(header, _fields(text), strict=True))
-                home = f"{CSV_SPLITS[row['usage'].casefold()]}/{_LABELS[row['emotion'].casefold()]}"
-            except (ValueError, KeyError) as error:
-                raise CourseError(
-                    f"{root}, line {line}, from {text[:20]!r} to {text[-20:]!r}, is not an emotion "
-                    "from 0 to 6, pixels, and a Usage that is Training, PublicTest or PrivateTest. "
-                    "Remove the line, or download the file again.") from error
-            paths.append(f"{home}/{row['usage']}_{line:08}")
-            readers.append(partial(_read_pixels, row["pixels"]))
-    return list(zip(names_by_row(paths), readers, strict=True))
-
-
-def _fields(line: str) -> list[str]:
-    """Split a line of the CSV file. No field of it may hold a comma, a quote or a line break."""
-    return [field.strip(' \r\n\t"') for field in line.split(",")]
-
-
-def _read_pixels(text: str) -> Decoded:
-    values = text.split()
-    if len(values) != IMAGE_SIZE ** 2:
-        raise Fault(f"{len(values):,} pixels, not {IMAGE_SIZE ** 2:,}")
-    try:
-        grey = bytes(map(_GREY.__getitem__, values))
-    except KeyError as error:
-        raise Fault(f"the pixel {error.args[0][:20]!r} is not a number from 0 to 255") from error
-    image = Image.frombytes("L", (IMAGE_SIZE, IMAGE_SIZE), grey)
-    return image, image.size, image.mode

@@ -13,7 +13,10 @@ import pytest
 from fer_helpers import dataset as ds
 from fer_helpers.course import COURSE
 from fer_helpers.runs import Run
-from fer_helpers.sources import CSV_EMOTIONS
+
+# What the competition's fer2013.csv calls splits and classes.
+COMPETITION = {"train": "Training", "test": "PublicTest", "angry": 0, "disgust": 1, "fear": 2,
+               "happy": 3, "sad": 4, "surprise": 5, "neutral": 6}
 
 
 @pytest.fixture(scope="session")
@@ -55,14 +58,13 @@ def make_zip(tmp_path):
 def make_csv(tmp_path):
     """Write images as the competition's file; the keywords choose another spelling."""
 
-    def write(paths, pixels, header=("emotion", "pixels", "Usage"), label=CSV_EMOTIONS.index,
-              usage=("Training", "PublicTest"), more=""):
+    def write(paths, pixels, header=("emotion", "pixels", "Usage"), names=COMPETITION, more=""):
         with open(tmp_path / "fer2013.csv", "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(header)
             for path, image in zip(paths, pixels, strict=True):
                 split, emotion, _ = path.split("/")
-                fields = {"emotion": label(emotion), "usage": usage[ds.SPLITS.index(split)],
+                fields = {"emotion": names[emotion], "usage": names[split],
                           "pixels": " ".join(map(str, image.ravel()))}
                 writer.writerow([fields[name.strip().casefold()] for name in header])
             file.write(more)

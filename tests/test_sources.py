@@ -1,9 +1,10 @@
 """Every form of the dataset gives the same images; nothing hostile gets through."""
 
+import gzip
 import io
 import os
 import random
-import tempfile
+import tarfile
 import time
 import tracemalloc
 import zipfile
@@ -22,6 +23,41 @@ SIZE = (48, 48)
 FIXTURE = ds.Dataset(ds.FIXTURE)
 ODD = "train/happy/Training_00000003.jpg"  # 64 x 64 in the fixture
 VICTIM = "train/sad/Training_00001003.jpg"
+FILES = {path.relative_to(ds.FIXTURE).as_posix(): path.read_bytes()
+         for path in sorted(ds.FIXTURE.rglob("*.jpg"))}
+FEW = {path: content for path, content in FILES.items()  # two of each class
+       if path.endswith(("3.jpg", "4.jpg"))}
+
+
+def zipped(files, method=zipfile.ZIP_DEFLATED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+    return buffer.getvalue()
+
+
+def tarred(files, change=lambda info: info):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path, content in files.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(content)
+            archive.addfile(change(info), io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def written(folder, files):
+    """Write files; return the dataset: the folder, or the one file if it has no name."""
+    for path, content in files.items():
+        place = folder / "x" / path if path else folder / "x"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    return ds.Dataset(folder / "x")
+
+
+def under(top, files):
+    return {f"{top}/{path}": content for path, content in files.items()}
 
 
 def outcome(dataset, path=VICTIM):
@@ -37,51 +73,147 @@ def refused(dataset, match):
         ds._read_all(dataset.root)
 
 
-# the three forms
+# every form, whatever its name
 
-@pytest.mark.parametrize("top", ["", "./", "archive/", "fer 2013/données/"])
-def test_a_zip_is_the_folder(fixture_index, make_zip, top):
-    data = make_zip(top=top)
+OF_IMAGES = {
+    "folder": lambda: FILES,
+    "folder, one level down": lambda: under("archive", FILES) | {"README.txt": b"x"},
+    "zip": lambda: {"": zipped(FILES)},
+    "zip, from Windows": lambda: {"": zipped(under(".\\fer 2013\\données", FILES))},
+    "tar": lambda: {"": tarred(under(".", FILES))},
+    "tar.gz": lambda: {"": gzip.compress(tarred(under("fer2013", FILES)), 1)},
+    "zip in a folder": lambda: {"what.ever": zipped(FILES), "train.csv": b"emotion,pixels\n"},
+    "zip in a zip": lambda: {"": zipped({"b.bin": zipped(under("a", FILES))})},
+    "tar.gz in a zip in a folder":
+        lambda: {"x": zipped({"fer2013.tar.gz": gzip.compress(tarred(FILES), 1)})},
+    "a second copy deeper": lambda: {"": zipped(FILES | under("images", FILES))},
+    "a zip beside what was unpacked": lambda: FILES | {"archive.zip": zipped(FEW)},
+    "a CSV file above the images": lambda: under("b", FILES) | {"a": b"emotion,pixels,Usage\n"},
+    "systems' leftovers": lambda: FILES | under("train/happy", dict.fromkeys(
+        ("desktop.ini", "Icon\r", "Thumbs.db", ".DS_Store", "@eaDir/a.jpg"), b"x")) | under(
+        "__MACOSX", FILES),
+    "a zip with other files": lambda: {"": zipped(FILES | dict.fromkeys((
+        "__MACOSX/train/sad/._a.jpg", "train/.DS_Store", "README.txt", "train/sad/Thumbs.db",
+        "train/notes.txt", "../train/sad/a.jpg", "..\\evil.jpg", "/etc/evil.jpg",
+        "train/sad/deeper/a.jpg"), b"x"))},
+}
+
+
+@pytest.mark.parametrize("files", OF_IMAGES.values(), ids=OF_IMAGES)
+def test_every_form_of_the_images(fixture_index, tmp_path, files):
+    data = written(tmp_path, files())
+    there = sorted(tmp_path.rglob("*"))
     pd.testing.assert_frame_equal(ds.index_images(data), fixture_index)
     np.testing.assert_array_equal(data.pixels, FIXTURE.pixels)
+    assert data.faults.empty
+    assert sorted(tmp_path.rglob("*")) == there, "nothing was unpacked"
 
 
-@pytest.mark.parametrize("spelling", [
-    {},
-    {"header": ("emotion", " Usage", " pixels"), "usage": ("Training", "PrivateTest")},
-    {"header": ("Usage", "Emotion", "Pixels"), "usage": ("train", "test"), "label": str},
-])
-def test_a_csv_is_the_folder(fixture_index, make_csv, spelling):
-    data = make_csv(fixture_index["path"], FIXTURE.pixels, **spelling)
+OF_CSV = {
+    "CSV": lambda csv: {"": csv}, "CSV in a folder": lambda csv: {"deep/any name": csv},
+    "zip": lambda csv: {"": zipped({"fer2013.csv": csv})},
+    "csv.gz": lambda csv: {"": gzip.compress(csv, 1)},
+    "the competition's tar.gz": lambda csv: {"": gzip.compress(tarred(
+        {"fer2013/README": b"x", "fer2013/fer2013.csv": csv}), 1)},
+    "the competition's zip": lambda csv: {"": zipped({
+        "example_submission.csv": b"", "fer2013.tar.gz": gzip.compress(b"not looked at"),
+        "icml_face_data.csv": csv, "test.csv": b"pixels\n", "train.csv": b"emotion,pixels\n"})},
+    "tar.gz in a zip": lambda csv: {"": zipped({
+        "fer2013.tar.gz": gzip.compress(tarred({"a/b/c.csv": csv}), 1)})},
+    "byte order mark": lambda csv: {"": b"\xef\xbb\xbf" + csv},
+    "semicolons": lambda csv: {"": csv.replace(b",", b";")},
+    "an index": lambda csv: {"": b"\n".join(b"%d,%s" % (number, line) if number else b"," + line
+                                            for number, line in enumerate(csv.splitlines()))},
+    "quotes": lambda csv: {"": b"".join(b'"%s"\n' % line.replace(b",", b'","')
+                                        for line in csv.splitlines())},
+}
+
+
+def same_as_the_fixture(data, fixture_index):
+    """A CSV file holds no file names, and no images of another size."""
     np.testing.assert_array_equal(data.pixels, FIXTURE.pixels)
     index = ds.index_images(data)
     assert index["path"].is_unique
-    # A CSV holds no file names, and no images of another size.
-    same = [name for name in ds.COLUMNS if name != "path"]
     normal = fixture_index["path"] != ODD
+    same = [name for name in ds.COLUMNS if name != "path"]
     pd.testing.assert_frame_equal(index.loc[normal, same], fixture_index.loc[normal, same])
     assert tuple(index.loc[~normal, ["width", "height"]].iloc[0]) == SIZE
 
 
-def test_fer_data_accepts_each_form(fixture_index, make_zip, make_csv, monkeypatch):
-    for made in (make_zip(), make_csv(fixture_index["path"], FIXTURE.pixels)):
-        monkeypatch.setenv("FER_DATA", str(made.root))
-        data = ds.find_dataset()
-        assert len(ds.index_images(data)) == 292
-        assert data.name == f"custom-{made.root.stem}"
+@pytest.mark.parametrize("files", OF_CSV.values(), ids=OF_CSV)
+def test_every_form_of_the_csv_file(fixture_index, make_csv, tmp_path, files):
+    csv = make_csv(fixture_index["path"], FIXTURE.pixels).root.read_bytes()
+    same_as_the_fixture(written(tmp_path, files(csv)), fixture_index)
 
 
-def test_csv_labels_are_the_competitions(tmp_path):
-    # 0 to 6 as fer2013.csv numbers them, not as this course does.
-    rows = "".join(f'{i},"{" ".join(["7"] * 2304)}",{usage}\r\n' for i in range(7)
-                   for usage in ("Training", "PublicTest"))
-    (tmp_path / "x.csv").write_text(f"\ufeffemotion,pixels,Usage\r\n{rows}\r\n", newline="")
-    index = ds.index_images(ds.Dataset(tmp_path / "x.csv"))
-    by_line = index.assign(line=index["path"].str[-8:].astype(int)).sort_values("line")
-    assert by_line["line"].tolist() == list(range(2, 16))
-    assert by_line["emotion"].tolist()[::2] == [
-        "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
-    assert by_line["split"].tolist() == ["train", "test"] * 7
+SPELLINGS = [  # train, test, then the classes of the course in its order, and disgust
+    "Train Test Happy Sad Fear Surprise Neutral Angry Disgust",
+    "training testing happiness sadness fearful surprised neutral anger disgusted",
+    "TRAINING VALIDATION 3 4 2 5 6 0 1",
+    "train val HAPPINESS SADNESS FEAR SURPRISE NEUTRAL ANGER DISGUST",
+    "Training PublicTest happy sad fear surprise neutral angry disgust",
+    "train PrivateTest happy sad fear surprise neutral angry disgust",
+    "train valid happy sad fear surprise neutral angry disgust",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_one_table_of_names(fixture_index, make_csv, tmp_path, spelling):
+    names = dict(zip((*ds.SPLITS, *ds.EMOTIONS, *ds.LEFT_OUT), spelling.split(), strict=True))
+    files = {f"{names[split]}/{names[emotion]}/{name}": content for (split, emotion, name), content
+             in ((path.split("/"), content) for path, content in FILES.items())}
+    pd.testing.assert_frame_equal(ds.index_images(written(tmp_path / "a", files)), fixture_index)
+    for header in (("emotion", " Usage", " pixels"), ("Usage", "Emotion", "Pixels")):
+        same_as_the_fixture(make_csv(fixture_index["path"], FIXTURE.pixels, header, names),
+                            fixture_index)
+
+
+def test_validation_and_test_together(tmp_path):
+    """Files of the same name in two folders of one class: both are read."""
+    data = written(tmp_path, FILES | {VICTIM.replace("train", "test"): FILES[VICTIM]} | {
+        VICTIM.replace("train", "val"): FILES[ODD]})
+    paths = ds.index_images(data)["path"]
+    assert paths.isin([VICTIM.replace("train", "test"),
+                       "test/sad/val_sad_Training_00001003.jpg"]).sum() == 2
+    assert len(paths) == 294
+
+
+# what is no dataset is known, and told what to do about
+
+NO_DATASETS = {
+    "nothing": ({".gitkeep": b""}, "x holds no dataset that the course can read. Point FER_DATA"),
+    "FER+": ({"fer2013new.csv": b"Usage,Image name,neutral\n"}, "FER.'s votes, which the course"),
+    "train.csv": ({"train.csv": b"emotion,pixels\n"}, "train.csv is a part of the compet.*Point"),
+    "test.csv": ({"": b"pixels\n1 2 3\n"}, "x is a part of .*, without labels. Point FER_DATA"),
+    "Git LFS": ({"": b"version https://git-lfs.github.com/spec/v1\n"}, "Run `git lfs pull`"),
+    "HTML": ({"archive.zip": b"<!DOCTYPE html>"}, "archive.zip is a web page. Log in to Kaggle"),
+    "parquet": ({"a.parquet": b"PAR1"}, "a.parquet is a Parquet table. Point FER_DATA"),
+    "npy": ({"X.npy": b"\x93NUMPY"}, "X.npy is a NumPy array. Point FER_DATA"),
+    "RAR": ({"": b"Rar!"}, "a RAR archive. Unpack it"), "7z": ({"": b"7z\xbc\xaf"}, "Unpack it"),
+    "another CSV": ({"": b"a,b,c\n"}, "no dataset that the course can read. Point FER_DATA"),
+    "UTF-16": ({"": "emotion,pixels,Usage\n".encode("utf-16")}, "no dataset that the course"),
+    "no splits": ({path.partition("/")[2]: b"x" for path in FEW},
+                  "x has folders of classes, but not in both train/ and test/. Point FER_DATA"),
+    "one split": ({path: b"x" for path in FEW if path.startswith("train")},
+                  "x has folders of classes, but not in both train/ and test/. Point FER_DATA"),
+    "cut zip": ({"": zipped(FEW)[:-200]}, "x is damaged or not whole .*Download it again"),
+    "cut gzip": ({"": gzip.compress(tarred(FEW))[:-200]}, "x is damaged or not whole"),
+    "cut tar": ({"": tarred(FEW)[:20_000]}, "x is damaged or not whole"),
+    "two": (under("a", FEW) | {"b.csv": b"emotion,pixels,Usage\n"} | under("b", FEW),
+            "x holds more than one dataset, in .*x/a and in .*x/b. Point FER_DATA at one"),
+    "another class": (FILES | {"train/Contempt/1.jpg": b""}, "holds train/Contempt/, which is not "
+                      "a class .*write it into the table in fer_helpers/course.py. The classes"),
+    "a split as a class": (FILES | {"train/test/1.jpg": b""}, "holds train/test/, which is not"),
+    "no image": ({path: b"junk" for path in FILES}, r"no images in train/happy/ that can be used. "
+                 r"The first of 292 others is test/angry.*not a readable image.*data/README.md"),
+    "a class without images": ({path: content for path, content in FILES.items()
+                                if not path.startswith("test/sad")}, "no images in test/sad/"),
+}
+
+
+@pytest.mark.parametrize("files, reason", NO_DATASETS.values(), ids=NO_DATASETS)
+def test_what_is_no_dataset(tmp_path, files, reason):
+    refused(written(tmp_path, files), reason)
 
 
 # files that are not what they should be: handled, or left out and counted
@@ -103,6 +235,16 @@ def scans(number):
     return content[:last] + content[last:-2] * number + content[-2:]
 
 
+def pictures(number):
+    """A TIFF whose one directory is there again and again, each leading to the next."""
+    content = encoded(face(), "TIFF")
+    start = int.from_bytes(content[4:8], "little")
+    table = content[start:start + 2 + 12 * int.from_bytes(content[start:start + 2], "little")]
+    ends = (start + (i + 1) * (len(table) + 4) for i in range(number - 1))
+    return content[:start] + b"".join(
+        table + end.to_bytes(4, "little") for end in ends) + table + bytes(4)
+
+
 LEFT_OUT = {
     "a text": (b"I am no image", "not a readable image"),
     "nothing": (b"", "not a readable image"),
@@ -111,9 +253,11 @@ LEFT_OUT = {
                                "not a readable image: .*decompression bomb"),
     "5,000 x 10 pixels": (encoded(Image.new("L", (5000, 10)), "PNG"),
                           "5000 x 10 pixels, more than 4096"),
-    "an animation": (encoded(face(), "GIF", save_all=True, append_images=[face().rotate(90)]),
-                     "2 pictures in one file"),
-    "a kind of file not expected": (encoded(face(), "TIFF"), "not a readable image"),
+    **{f"a {kind} of two pictures": (encoded(
+        face(), kind, save_all=True, append_images=[face().rotate(90)]), "more than one picture")
+       for kind in ("GIF", "TIFF", "WEBP", "PNG")},
+    "a kind of file not expected": (encoded(face(), "PPM"), "not a readable image"),
+    "a TIFF of 34,000 pictures": (pictures(34_000), "more than one picture"),
     "a wrong checksum": (encoded(face(), "PNG")[:-20] + bytes(4) + encoded(face(), "PNG")[-16:],
                          "not a readable image"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 48\n%%EndComments\n",
@@ -154,13 +298,16 @@ HANDLED = {
     "16 bit": (encoded(Image.fromarray(np.asarray(face()).astype(np.uint16) * 257), "PNG"), face()),
     "one bit": (encoded(face().convert("1"), "PNG"), face().convert("1").convert("L")),
     "GIF": (encoded(face(), "GIF"), face()),
-    "BMP": (encoded(face(), "BMP"), face()),
+    **{kind: (encoded(face(), kind, **options), face()) for kind, options in (
+        ("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True}))},
+    "16-bit TIFF": (encoded(Image.fromarray(
+        np.asarray(face()).astype(np.uint16) * 257), "TIFF"), face()),
 }
 
 
 @pytest.mark.parametrize("content, expected", HANDLED.values(), ids=HANDLED)
 def test_other_kinds_of_images_become_grey(content, expected):
-    image, size, _ = sources.read_image("x", io.BytesIO, content)
+    image, size, _ = sources.read_image("x", lambda: io.BytesIO(content))
     assert size == SIZE and image.mode == "L"
     np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
 
@@ -185,20 +332,23 @@ def test_awkward_names(copy, fixture_index):
 
 
 def test_links_folders_and_pipes_among_the_images(copy, tmp_path):
-    face().save(tmp_path / "private.jpg")
-    for target in (tmp_path / "private.jpg", Path(VICTIM).name, "nowhere.jpg",
-                   "Training_00001002.jpg", None, "a pipe"):
+    (tmp_path / "private.jpg").write_bytes(FILES[VICTIM])
+    for store in ("blobs", "elsewhere"):
+        (tmp_path / store).mkdir()
+        (tmp_path / store / "abc").write_bytes(FILES[VICTIM])
+    (tmp_path / "copy twin").mkdir()  # begins as the dataset's name does
+    (tmp_path / "copy twin" / "abc").write_bytes(FILES[VICTIM])
+    whole, other = outcome(FIXTURE), "a link out of the dataset, or not a file"
+    for target, expected in ((tmp_path / "private.jpg", other), (VICTIM[-21:], other),
+                             ("nowhere.jpg", other), ("../../../elsewhere/abc", other),
+                             ("../../../copy twin/abc", other), ("../../../blobs/abc", whole),
+                             ("Training_00001004.jpg", outcome(FIXTURE, VICTIM[:-5] + "4.jpg"))):
         (copy / VICTIM).unlink()
-        if target is None:
-            (copy / VICTIM).mkdir()
-        elif target == "a pipe":
-            os.mkfifo(copy / VICTIM)
-        else:
-            (copy / VICTIM).symlink_to(target)
-        assert outcome(ds.Dataset(copy)) == "a link or a folder, not a file"
-        if target is None:
-            (copy / VICTIM).rmdir()
-            (copy / VICTIM).touch()
+        (copy / VICTIM).symlink_to(target)
+        assert outcome(ds.Dataset(copy)) == expected, target
+    (copy / VICTIM).unlink()
+    os.mkfifo(copy / VICTIM)
+    assert outcome(ds.Dataset(copy)) == other
 
 
 @pytest.mark.parametrize("folder", ["train", "train/sad"])
@@ -208,269 +358,209 @@ def test_a_linked_folder(copy, tmp_path, folder):
     refused(ds.Dataset(copy), rf"{folder} is a link.*Put the folder itself")
 
 
-def test_a_link_to_the_dataset_or_beside_it_does_not_matter(copy, tmp_path, monkeypatch):
+def test_a_link_beside_the_images_does_not_matter(copy, tmp_path):
     (copy / "elsewhere").symlink_to(tmp_path)
     (copy / "test" / "link to a file").symlink_to(copy / VICTIM)
-    (tmp_path / "link").symlink_to(copy)
-    monkeypatch.setenv("FER_DATA", str(tmp_path / "link"))
-    assert outcome(ds.find_dataset()) == outcome(FIXTURE)
-    monkeypatch.delenv("FER_DATA")
-    monkeypatch.setattr(ds, "FER2013", [tmp_path / "link"])
-    assert outcome(ds.find_dataset()) == outcome(FIXTURE)
+    assert outcome(ds.Dataset(copy)) == outcome(FIXTURE)
 
 
-@pytest.mark.parametrize("name", ["x.zip", "x.csv", "x"])
-def test_a_pipe_as_dataset_is_not_waited_for(tmp_path, name):
-    os.mkfifo(tmp_path / name)
-    refused(ds.Dataset(tmp_path / name), rf"{name} is neither a folder nor a file")
+def test_a_pipe_as_dataset_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.zip")
+    refused(ds.Dataset(tmp_path / "x.zip"), "x.zip is neither a folder nor a file .*permissions")
 
 
-def test_a_zip_without_permission(make_zip, monkeypatch):
-    monkeypatch.setattr(sources.os, "access", lambda *_: False)
-    refused(make_zip(), r"x.zip is neither a folder nor a file that can be read.*permissions")
-
-
-@pytest.mark.parametrize("chosen", ["~nobody_of_this_name/x", "x" * 300, "loop"])
-def test_paths_that_lead_nowhere(tmp_path, monkeypatch, chosen):
-    (tmp_path / "loop").symlink_to("loop")
-    monkeypatch.setenv("FER_DATA", str(tmp_path / "loop") if chosen == "loop" else chosen)
-    with pytest.raises(CourseError, match="No dataset at"):
-        ds.find_dataset()
-
-
-def test_nothing_that_can_be_used(copy):
-    for path in copy.rglob("*.jpg"):
-        path.write_bytes(b"junk")
-    refused(ds.Dataset(copy), r"None of the 292 files of .* can be used.*Download")
-
-
-def test_a_trouble_of_the_moment_is_no_fault_of_the_file(copy, monkeypatch):
-    def busy(*_):
-        raise OSError(24, "Too many open files")
+@pytest.mark.parametrize("where, number, expected", [
+    ("builtins.open", 24, r"\.jpg cannot be read now \(Too many open files\). Try again"),
+    ("builtins.open", 13, "292 others is test/angry.*image: Permission denied"),
+    ("os.scandir", 13, r"copy cannot be listed \(Permission denied\). Check its permissions"),
+])
+def test_a_trouble_of_the_moment_is_no_fault(copy, monkeypatch, where, number, expected):
+    def refuse(file):
+        raise OSError(number, os.strerror(number), str(file))
 
     with monkeypatch.context() as patch:
-        patch.setattr("builtins.open", busy)
-        refused(ds.Dataset(copy), r"\.jpg cannot be read now \(Too many open files\). Try again")
+        patch.setattr(where, lambda file, *_: refuse(file))
+        refused(ds.Dataset(copy), expected)
     assert len(ds.index_images(ds.Dataset(copy))) == 292
 
 
-@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX permissions")
-def test_a_file_and_a_folder_without_permission(make_zip):
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
-        data = ds.Dataset(Path(folder))
-        with zipfile.ZipFile(make_zip().root) as archive:
-            archive.extractall(folder)
-        os.chmod(folder, 0o755)
-        user = os.geteuid()
+# packed files made to do harm
 
-        def as_another(path, then):
-            os.chmod(path, 0)
-            try:
-                if user == 0:  # root may read everything
-                    os.seteuid(65534)
-                return then()
-            finally:
-                os.seteuid(user)
-                os.chmod(path, 0o755)
-
-        assert as_another(data.root / VICTIM, lambda: outcome(data)).endswith(
-            "image: Permission denied")
-        as_another(data.root / "test" / "fear",
-                   lambda: refused(data, r"fear cannot be listed \(Perm.*Check its permissions"))
+def claiming(size):
+    """Change what the first member of a tar says of its size, and the checksum to fit."""
+    content = bytearray(tarred({VICTIM: FILES[VICTIM]}))
+    content[124:136] = (size % 2**96).to_bytes(12, "big") if size < 0 else b"%011o\0" % size
+    content[124] |= 0x80 if size < 0 else 0
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    return bytes(content)
 
 
-# zips
+def nested(times):
+    content = zipped({VICTIM: b""})
+    for _ in range(times):
+        content = zipped({"a.zip": content})
+    return content
 
-def test_a_zip_bomb(make_zip, monkeypatch):
-    # One member that unpacks to 200 MB, and says that it has 1,000 bytes.
+
+def as_link(info):
+    info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    return info
+
+
+HOSTILE = {
+    "a gzip bomb": (lambda: gzip.compress(bytes(90_000_000), 1), "x holds more than 40,000,000"),
+    "a zip bomb in a zip": (lambda: zipped({"a": zipped({"b": b""}) + bytes(50_000_000)}),
+                            "x/a holds more than 40,000,000"),
+    "a large zip": (lambda: zipped({VICTIM: bytes(100_000_001)}), "x holds more than 100,000,000"),
+    "a tar of 4 GB": (lambda: claiming(2**32), "x holds more than 100,000,000 bytes.*Unpack it"),
+    "a tar of less than nothing": (lambda: claiming(-1024), "x holds more than 100,000,000 bytes"),
+    "a tar of links": (lambda: tarred(dict.fromkeys(FEW, b""), as_link), "holds no dataset that"),
+    "a tar of many": (lambda: gzip.compress(tarred({"a": b""})[:512] * 60_000, 1),
+                      "x holds more than 100,000,000 bytes"),
+    "zips in zips in zips": (lambda: nested(50), "no dataset that the course can read"),
+    "long names": (lambda: zipped(dict.fromkeys(
+        [f"train/sad/{'x' * 60_000}.jpg", *(f"train/sad/{i}.jpg" for i in range(420))], b"")),
+        "x holds more than 100,000,000 bytes"),
+}
+
+
+@pytest.mark.parametrize("content, reason", HOSTILE.values(), ids=HOSTILE)
+def test_packed_files_made_to_do_harm(tmp_path, monkeypatch, content, reason):
+    monkeypatch.setattr(sources, "MAX_INNER", 40_000_000)
+    monkeypatch.setattr(sources, "MAX_TOTAL", 100_000_000)
+    data = written(tmp_path, {"": content()})
+    started = time.process_time()
+    assert peak_memory(lambda: refused(data, reason)) < 160_000_000, "bytes"
+    assert time.process_time() - started < 5, "seconds"
+    assert list(tmp_path.iterdir()) == [data.root]
+
+
+def peak_memory(call):
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_bomb(make_zip):
+    """One member that unpacks to 200 MB, and says that it has 1,000 bytes."""
     data = make_zip({VICTIM: bytes(200_000_000)})
     assert "more than 4,000,000 bytes" in outcome(data)
     content = data.root.read_bytes()
     lie = content.replace((200_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     assert lie != content
     data.root.write_bytes(lie)
-    tracemalloc.start()
+    assert peak_memory(lambda: outcome(data)) < 50_000_000, "bytes"
     assert outcome(data).startswith("not a readable image: ")
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 50_000_000, "bytes"
-    for kind in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
-        with zipfile.ZipFile(make_zip().root, "a") as archive:
-            archive.writestr("train/sad/bomb.jpg", bytes(1000), compress_type=kind)
-        with pytest.raises(sources.Fault, match="packed in an unusual way"):
-            dict(sources.entries(data.root))["train/sad/bomb.jpg"]()
-    monkeypatch.setattr(sources, "MAX_TOTAL", 300_000)
-    refused(data, r"x.zip holds more than 300,000 bytes.*Download it again")
 
 
-def test_a_zip_of_long_names(make_zip):
-    """NumPy keeps all names as long as the longest: 4,492 x 60,000 x 4 bytes are too many."""
-    names = [f"train/sad/{'x' * 60_000}.jpg", *(f"train/sad/{i}.jpg" for i in range(4199))]
-    refused(make_zip(dict.fromkeys(names, b"")), "holds more than 1,000,000,000 bytes")
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_unusual_way_of_packing(make_zip, kind):
+    with zipfile.ZipFile(make_zip().root, "a") as archive:
+        archive.writestr("train/sad/bomb.jpg", bytes(1000), compress_type=kind)
+    with pytest.raises(sources.Fault, match="packed in an unusual way"):
+        dict(sources.entries(Path(archive.filename)))["train/sad/bomb.jpg"]()
 
 
-@pytest.mark.parametrize("name", ["__MACOSX/train/sad/._a.jpg", "train/.DS_Store", "README.txt",
-                                  "train/sad/Thumbs.db", "train/notes.txt", "../train/sad/a.jpg",
-                                  "..\\evil.jpg", "/etc/evil.jpg", "train/sad/deeper/a.jpg"])
-def test_what_else_a_zip_holds_does_not_matter(make_zip, tmp_path, name):
-    assert outcome(make_zip({name: b"x"})) == outcome(FIXTURE)
-    assert [path.name for path in tmp_path.iterdir()] == ["x.zip"], "nothing was unpacked"
-
-
-def test_other_zips(make_zip):
-    refused(make_zip({f"again/{VICTIM}": b""}), r"more than one dataset, in '' and 'again'")
+def test_a_member_twice(make_zip):
     data = make_zip()
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(data.root, "a") as file:
-        file.writestr(VICTIM, b"another")
-    refused(data, rf"x.zip holds {VICTIM} twice.*Remove one")
-    with zipfile.ZipFile(data.root, "w") as file:
-        file.writestr("fer2013.csv", b"x")
-    refused(data, r"no images in train/happy/.*unpack it again")
-    data.root.write_bytes(b"PK\x03\x04 not really")
-    refused(data, r"x.zip is neither a folder.*nor a whole zip")
+        for _ in range(2):
+            file.writestr(VICTIM, b"another")
+    refused(data, "x.zip holds train/sad/.*Training_00001003.jpg twice. Pack it again")
 
 
 # CSV files
 
 ROW = f"3,{' '.join(['7'] * 2304)},Training"
-
-
-@pytest.mark.parametrize("line, reason", [
-    (ROW.replace(" 7,", ","), "2,303 pixels, not 2,304"),
-    (ROW.replace(" 7,", " 7 7,"), "2,305 pixels, not 2,304"),
-    ("3," + "7 " * 100_000 + ",Training", "100,000 pixels, not 2,304"),
+LINES = [
+    *((ROW.replace(" 7,", f"{more},"), f"{found} pixels, not 2,304") for more, found in (
+        ("", "2,303"), (" 7 7", "2,305"), (" 7" * 100_000, "102,303"))),
     *((ROW.replace("3,7", f"3,{value}"), f"the pixel {value!r} is not a number from 0 to 255")
       for value in ("256", "-1", "7.5", "٧", "1_0", "7\0", "\ufffd")),
-])
-def test_a_bad_row_is_left_out_and_counted(fixture_index, make_csv, line, reason):
-    data = make_csv(fixture_index["path"], FIXTURE.pixels, more=f"{line}\n\n{ROW}\n")
-    with pytest.warns(UserWarning, match="Left out of .*fer2013.csv: 1 files"):
-        assert len(ds.index_images(data)) == 293
-    assert data.faults.to_numpy().tolist() == [["train/happy/Training_00000294", reason]]
+    *((line, None) for line in (
+        ROW.replace("3,", "7,", 1), ROW.replace("3,", ",", 1), ROW.replace("Training", "Exam"),
+        ROW + ",more", "3", '3,"7 7', "\0", ROW.replace("3,", "\u0663,", 1), "test" + ROW[1:])),
+]
 
 
-@pytest.mark.parametrize("line", [
-    ROW.replace("3,", "7,", 1), ROW.replace("3,", ",", 1), ROW.replace("Training", "Exam"),
-    ROW + ",more", "3", '3,"7 7', "\0", ROW.replace("3,", "\u0663,", 1)])
-def test_a_bad_csv_names_the_line(fixture_index, make_csv, line):
+@pytest.mark.parametrize("line, reason", LINES)
+def test_a_bad_row_is_left_out_and_a_bad_line_named(fixture_index, make_csv, line, reason):
     data = make_csv(fixture_index["path"], FIXTURE.pixels, more=f"{ROW}\n\n{line}\n{ROW}")
-    refused(data, r"fer2013.csv, line 296, from .* to .* is not an emotion from 0 to 6.*Usage that "
-                  "is Training, .*Remove the line, or download the file again")
+    if reason is None:
+        refused(data, r"fer2013.csv, line 296, from .* to .* is not an emotion from 0 to 6.*Usage "
+                      "that is Training, .*Remove the line, or download the file again")
+    else:
+        with pytest.warns(UserWarning, match="Left out of .*fer2013.csv: 1 files"):
+            assert len(ds.index_images(data)) == 294
+        assert data.faults.to_numpy().tolist() == [["train/happy/Training_00000296", reason]]
 
 
-@pytest.mark.parametrize("content, found", [
-    (b"", r"\(none\)"), (b"emotion,pixels\n", "emotion, pixels"), (b"a;b;c\n", "a;b;c"),
-    ("emotion,pixels,Usage\n".encode("utf-16"), "\ufffd\ufffde")])
-def test_other_csv_files(tmp_path, content, found):
-    (tmp_path / "x.csv").write_bytes(content)
-    refused(ds.Dataset(tmp_path / "x.csv"), rf"has the columns {found}.*\. Use the competition")
-
-
-def test_a_large_csv(tmp_path):
-    with open(tmp_path / "x.csv", "wb") as file:
-        file.truncate(1_000_000_001)  # on the disk, it takes no room
-    refused(ds.Dataset(tmp_path / "x.csv"), "x.csv holds more than 1,000,000,000 bytes")
+def test_a_large_csv(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_TOTAL", 100_000)
+    refused(written(tmp_path, {"": f"emotion,pixels,Usage\n{30 * (ROW + chr(10))}".encode()}),
+            "x holds more than 100,000 bytes")
 
 
 # thousands of damaged files
 
 def damaged(content, rng):
-    """Damage some bytes as disks, networks and malice do."""
-    data = bytearray(content)
-    kind = rng.randrange(6)
-    at = rng.randrange(len(data))
-    if kind == 0:  # a bit flips, or several
-        for _ in range(rng.choice((1, 1, 2, 8, 64))):
-            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    elif kind == 1:  # the end is missing
-        del data[at:]
-    elif kind == 2:  # a piece is missing
-        del data[at:at + rng.randrange(1, 50)]
-    elif kind == 3:  # a piece is there twice
-        data[at:at] = data[at:at + rng.randrange(1, 200)]
-    elif kind == 4:  # a number becomes extreme: sizes, offsets, counts
-        width = rng.choice((1, 2, 4))
-        data[at:at + width] = rng.choice((b"\0", b"\xff", b"\x7f", b"\x80")) * width
-    else:  # noise
-        data[at:at + 20] = rng.randbytes(20)
-    return bytes(data)
+    """Damage a file as disks, networks and malice do: a bit, some bytes, a piece, the end."""
+    at = rng.randrange(len(content))
+    to = at + rng.choice((1, 4, 20, 50, len(content)))
+    bit = bytes([content[at] ^ 1 << rng.randrange(8)]) + content[at + 1:to]
+    return content[:at] + rng.choice((bit, bit, b"", 2 * content[at:to], rng.randbytes(20),
+                                      b"\0" * 4, b"\xff" * 4)) + content[to:]
 
 
 def test_damaged_images():
-    rng = random.Random(2013)
-    jpeg = (ds.FIXTURE / VICTIM).read_bytes()
-    originals = [jpeg, encoded(face(), "PNG"), encoded(face(), "GIF"), encoded(face(), "BMP"),
-                 encoded(colours(), "PNG"), encoded(colours().convert("CMYK"), "JPEG"),
-                 encoded(face().quantize(16), "PNG"), encoded(colours(), "JPEG", progressive=True)]
-    true = [np.asarray(sources.read_image("x", io.BytesIO, content)[0]) for content in originals]
-    accepted, slowest = 0, 0.0
+    rng, accepted, slowest = random.Random(2013), 0, 0.0
+    originals = [content for content, _ in HANDLED.values()] + [
+        FILES[VICTIM], encoded(colours(), "JPEG", progressive=True)]
     for i in range(4000):
-        which = i % len(originals)
-        content = damaged(originals[which], rng)
+        content = damaged(original := originals[i % len(originals)], rng)
         started = time.perf_counter()
         try:
-            image, (width, height), _ = sources.read_image("x", io.BytesIO, content)
+            image, size, _ = sources.read_image("x", lambda: io.BytesIO(content))  # noqa: B023
         except sources.Fault as fault:
             assert "0x" not in str(fault), "an address: another text each time"
             continue
         finally:
             slowest = max(slowest, time.perf_counter() - started)
         accepted += 1
-        assert image.mode == "L" and image.size == (width, height)
-        assert max(width, height) <= sources.MAX_SIDE
-        if which in (1, 4, 6):  # PNG carries checksums: what is accepted is right
-            np.testing.assert_array_equal(np.asarray(image), true[which])
-        if originals[which].startswith(content):  # cut short: whole all the same, or left out
-            np.testing.assert_array_equal(np.asarray(image), true[which])
+        assert image.mode == "L" and image.size == size and max(size) <= sources.MAX_SIDE
+        # PNG carries checksums, and what is cut short is whole all the same, or left out.
+        if original.startswith(b"\x89PNG") or original.startswith(content):
+            assert image == sources.read_image("x", lambda: io.BytesIO(original))[0]
     assert 200 < accepted < 3000, "damage was done, and not all of it matters"
     assert slowest < 2, "seconds for one file"
 
 
-def test_damaged_zips(tmp_path, fixture_index, make_zip):
+@pytest.mark.parametrize("form", ["zip", "tar", "tar.gz", "csv", "csv.gz"])
+def test_damaged_files(tmp_path, fixture_index, make_csv, form):
+    """What is accepted is right, as far as the form has checksums; all else is refused."""
     rng = random.Random(48)
-    data = make_zip()
-    content = data.root.read_bytes()
-    right = dict(zip(fixture_index["path"], fixture_index["digest"], strict=True))
-    table = content.index(b"PK\x01\x02")
-    refusals = 0
-    for i in range(60):
-        # Half of the damage goes into the table of contents, at the end.
-        start = table if i % 2 else 0
-        data.root.write_bytes(content[:start] + damaged(content[start:], rng))
+    few = fixture_index[fixture_index["path"].isin(FEW)]
+    content = {"zip": zipped(FEW, zipfile.ZIP_STORED), "tar": tarred(FEW),
+               "csv": make_csv(few["path"], FIXTURE.pixels[few.index]).root.read_bytes()}[form[:3]]
+    packed = gzip.compress(content, 1) if form.endswith("gz") else content
+    right, refusals, others = set(few["digest"]), 0, 0
+    for _ in range(30):
+        data = written(tmp_path, {"": damaged(packed, rng)})
         try:
             seen = ds._read_all(data.root)
         except CourseError as error:
-            assert "x.zip" in str(error)
+            assert str(data.root) in str(error)
             refusals += 1
             continue
-        for path, digest in zip(seen["path"], seen["digest"], strict=True):
-            assert digest in right.values(), "a checksum was not checked"
-            assert right.get(path, digest) == digest
-    assert 5 < refusals < 55
-    assert [path.name for path in tmp_path.iterdir()] == ["x.zip"]
-
-
-def test_damaged_csv_files(fixture_index, make_csv):
-    rng = random.Random(7)
-    few = fixture_index.groupby(["split", "emotion"]).head(1)
-    data = make_csv(few["path"], FIXTURE.pixels[few.index])
-    content = data.root.read_bytes()
-    refusals = faults = 0
-    for _ in range(300):
-        data.root.write_bytes(damaged(content, rng))
-        try:
-            seen = ds._read_all(data.root)
-        except CourseError as error:
-            assert "fer2013.csv" in str(error)
-            refusals += 1
-            continue
-        faults += len(seen["fault"])
-        # Whatever was accepted is what an independent reader finds in the file.
-        rows = [line.rsplit(",", 2) for line in
-                data.root.read_text(errors="replace").splitlines()[1:] if line]
-        values = {tuple(map(int, row[1].strip('"').split())) for row in rows
-                  if len(row) == 3 and all(v.isdigit() for v in row[1].strip('"').split())}
-        for image in seen["pixels"]:
-            assert tuple(image.ravel().tolist()) in values
-    assert refusals > 15
-    assert faults > 15
+        wrong = set(seen["digest"]) - right
+        others += len(seen["fault"]) + len(wrong)
+        assert not wrong or form in ("tar", "csv"), "a checksum was not checked"
+        if form == "csv":  # whatever was accepted is what an independent reader finds in the file
+            words = data.root.read_text(errors="replace").replace('"', ",").split(",")
+            values = {" ".join(word.split()) for word in words}
+            assert {" ".join(map(str, image.ravel())) for image in seen["pixels"]} <= values
+    assert refusals > 2 and (others > 0 or form.endswith("gz"))
