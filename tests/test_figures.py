@@ -53,7 +53,8 @@ def test_the_notebooks_that_were_just_run_drew_the_committed_figures(request):
     while {path.stem for path in written.glob("*.ran")} < ran and time.monotonic() < deadline:
         time.sleep(1)
     new = {str(path.relative_to(written)): path for path in written.rglob("*.png")
-           if not path.stem.endswith("_here") and path.parent.name in ("fixture", "fer2013", "none")}
+           if not path.stem.endswith("_here")
+           and path.parent.name in ("fixture", "fer2013", "none")}
     old = {str(path.relative_to(COURSE / "figures")): path for path in FIGURES}
     assert new.keys() == old.keys()
     assert not [name for name in new if not look_alike(new[name], old[name])]
