@@ -45,8 +45,9 @@ def notebook():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_DATA", str(ds.FIXTURE))
         for start in ("import matplotlib", "dataset =", "pictures =", "runs =", "top =",
-                      "def interval", "crowd =", "said =", "def leaning", "def share",
-                      "def reliability", "def scores", "from_labels"):
+                      "def interval", "everywhere =", "crowd =", "said =", "def leaning",
+                      "def over_seeds", "def share", "def reliability", "def scores",
+                      "from_labels"):
             exec(cell(start), names)
     return names
 
