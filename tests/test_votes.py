@@ -45,9 +45,9 @@ def notebook():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_DATA", str(ds.FIXTURE))
         for start in ("import matplotlib", "dataset =", "pictures =", "runs =", "top =",
-                      "def interval", "crowd =", "said =", "def share", "run =",
-                      "def reliability", "def expected", "def grad_cam", "def two_estimates",
-                      "def scores", "def same", "def signed", "def comparison"):
+                      "def interval", "everywhere =", "crowd =", "said =", "def leaning",
+                      "def over_seeds", "def share", "def reliability", "def scores",
+                      "from_labels"):
             exec(cell(start), names)
     return names
 
@@ -137,7 +137,21 @@ def test_with_whom_the_networks_side(votes, notebook, model):
             assert found == pytest.approx(counts[part, name] / counts[part])
 
 
-def test_reliability_and_calibration_error(notebook):
+def test_how_far_a_network_leans_to_the_crowd(notebook):
+    counts = Counter()
+    run = reference_runs("final")[1]
+    for said, label, guess, clear in zip(notebook["said"], run.labels, run.predictions,
+                                         notebook["clear"], strict=True):
+        counts["clear"] += clear
+        counts["ahead"] += clear * (int(guess == said) - int(guess == label))
+    assert notebook["leaning"](run) == pytest.approx(counts["ahead"] / counts["clear"])
+    values = [notebook["leaning"](run) for run in reference_runs("final")]
+    spread = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    assert notebook["over_seeds"](reference_runs("final")).tolist() == pytest.approx(
+        [np.mean(values), np.mean(values) - spread, np.mean(values) + spread])
+
+
+def test_reliability(notebook):
     run = reference_runs("baseline")[0]
     bins = {}
     for row, label in zip(run.probabilities.tolist(), run.labels, strict=True):
@@ -146,9 +160,10 @@ def test_reliability_and_calibration_error(notebook):
         bins.setdefault(number, []).append((sure, row.index(sure) == label))
     table = notebook["reliability"](run, run.labels, notebook["everywhere"])
     assert dict(table["images"]) == {number: len(pairs) for number, pairs in bins.items()}
-    gaps = [abs(sum(sure - right for sure, right in pairs)) for pairs in bins.values()]
-    found = notebook["expected_calibration_error"](run, run.labels, notebook["everywhere"])
-    assert found == pytest.approx(sum(gaps) / len(run.labels), rel=1e-4)
+    for number, pairs in bins.items():
+        expected = np.mean(pairs, axis=0)
+        assert table.loc[number, ["confidence", "right"]].tolist() == pytest.approx(
+            expected.tolist(), rel=1e-4)
 
 
 def test_ties_and_missing_votes_by_hand():
@@ -165,15 +180,6 @@ def test_ties_and_missing_votes_by_hand():
     names |= {"test": pictures, "ids": votes.index, "EMOTIONS": EMOTIONS}
     exec(cell("crowd ="), names)
     assert names["crowd"].tolist() == ["tie", "happy", "tie", "angry", "not a face"]
-
-
-def test_grad_cam_explains_the_class_it_is_asked_for(fixture_sets, notebook):
-    small = notebook["keras"].saving.load_model(COURSE / "data" / "small.keras", safe_mode=True)
-    faces = fixture_sets[1].images[::12].astype("float32") / 255
-    found, other = (notebook["grad_cam"](small, faces, np.full(6, number)) for number in (0, 3))
-    assert found.shape == (6, 48, 48) and found.min() >= 0
-    np.testing.assert_allclose(found.max(axis=(1, 2)), 1, rtol=1e-5)
-    assert np.abs(found - other).mean() > 0.05
 
 
 # Drawn voters
@@ -224,25 +230,6 @@ def test_the_votes_of_a_dataset(votes, drawn, copy):
         ds.votes_of(ds.find_dataset())
 
 
-def test_the_ceiling_of_the_drawn_voters_lies_between_its_estimates(notebook, drawn):
-    counts = np.array([list(given.values()) for given, _ in drawn.values()])
-    low, high = notebook["two_estimates"](counts).values()
-    truth = np.mean([chance for _, chance in drawn.values()])
-    assert low < truth < high
-    assert high - low < 0.08
-
-
-def test_the_estimates_of_the_ceiling_by_hand(notebook):
-    for counts, low, high in (
-            ([10, 0, 0], 1, 1),
-            ([5, 5, 0], 0, 0.5),  # without the voter, the other answer is ahead
-            ([6, 4, 0], 0.6, 0.6),
-            ([4, 3, 3], 0.4 / 3, 0.4)):  # without one of the four, three answers tie
-        found = notebook["two_estimates"](np.array([counts]))
-        assert found == pytest.approx({"one against the other nine": low,
-                                       "share of the winner": high}), counts
-
-
 # Learning from shares
 
 def test_shares_are_the_votes_for_the_six_classes(drawn):
@@ -278,23 +265,19 @@ def recount(run, votes):
 
 
 def test_both_arms_are_scored_by_label_and_by_crowd(votes, notebook):
-    pairs = notebook["pairs"][:2]
-    counted = [[recount(run, votes) for run in pair] for pair in pairs]
-    found = notebook["scores"](pairs[0][1], notebook["votes"])
-    assert list(found.index) == list(counted[0][1].index)
-    np.testing.assert_allclose(found.to_numpy(), counted[0][1].to_numpy(), rtol=1e-4, atol=1e-6)
-    table = notebook["comparison"](pairs).T
-    arms = np.array([[count.mean() for count in pair] for pair in counted]).swapaxes(0, 1)
-    low, high = stats.ttest_ind(arms[1], arms[0], equal_var=False).confidence_interval()
-    for i, (_, row) in enumerate(table.iterrows()):
-        assert row["from labels"] == f"{arms[0][:, i].mean():.3f}"
-        assert row["from shares"] == f"{arms[1][:, i].mean():.3f}"
-        assert row["difference, seed 1"].startswith(f"{arms[1][1, i] - arms[0][1, i]:+.3f} (")
-        assert row["mean difference"] == (
-            f"{(arms[1] - arms[0])[:, i].mean():+.3f} ({low[i]:+.3f} to {high[i]:+.3f})")
-        assert row["settled?"] == ("higher" if low[i] > 0 else "lower" if high[i] < 0
-                                   else "not settled")
-    assert "mean difference" not in notebook["comparison"](pairs[:1]).index
+    arms = [reference_runs(model)[:2] for model in ("baseline", "baseline_crowd")]
+    counted = [[recount(run, votes) for run in arm] for arm in arms]
+    found = notebook["scores"](arms[1][0], notebook["votes"])
+    assert list(found.index) == list(counted[1][0].index)
+    np.testing.assert_allclose(found.to_numpy(), counted[1][0].to_numpy(), rtol=1e-4, atol=1e-6)
+    for i, name in enumerate(found):
+        first, second = ([table[i].mean() for table in arm] for arm in counted)
+        ends = stats.ttest_ind(second, first, equal_var=False).confidence_interval()
+        assert notebook["compare"](*arms, name).tolist() == pytest.approx(
+            [np.mean(first), np.mean(second), np.mean(second) - np.mean(first), *ends], rel=1e-4)
+    part = arms[0][0].ids[::7]
+    assert notebook["compare"](*arms, "right by the label", part)[0] == pytest.approx(
+        np.mean([table.loc[table.index.isin(part), 0].mean() for table in counted[0]]))
 
 
 def test_notebook_8_asks_the_crowd_as_notebook_7_does(votes):
@@ -308,16 +291,3 @@ def test_notebook_8_asks_the_crowd_as_notebook_7_does(votes):
         assert names["by_crowd"](run) == pytest.approx(expected[1].mean())
         assert names["measures"]["right by the label"](run) == run.accuracy
         assert names["measures"]["last epoch"](run) == run.history["val_accuracy"][20]
-
-
-def test_only_runs_of_one_seed_and_the_same_images_are_pairs(notebook, made_up_run):
-    def run(seed, fingerprint):
-        made = made_up_run("baseline", seed, [True, False])
-        made.about["fingerprint"] = fingerprint
-        return made
-
-    shipped = {"baseline": [run(0, "b"), run(1, "a"), run(2, "a")],
-               "baseline_crowd": [run(0, "b"), run(1, "a"), run(2, "b"), run(3, "a")]}
-    names = {"reference_runs": shipped.get}
-    exec(cell("def same"), names)
-    assert [[one.settings["seed"] for one in pair] for pair in names["pairs"]] == [[0, 0], [1, 1]]
