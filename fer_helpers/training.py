@@ -375,7 +375,7 @@ def mean_over_batches(step, examples: Examples, batch_size: int, order=None, tit
     hidden = None if title else True  # None: hidden unless somebody is looking
     results = pd.DataFrame([
         step(examples.images[batch], examples.labels[batch], return_dict=True)
-        for batch in tqdm(batches, title, leave=False, delay=10, disable=hidden)])
+        for batch in tqdm(batches, title, leave=False, delay=30, disable=hidden)])
     weights = [len(batch) for batch in batches]
     return {name: float(np.average(results[name], weights=weights)) for name in results}
 

@@ -43,7 +43,7 @@ def test_is_valid_and_names_no_foreign_kernel(name):
     content = read(name)
     nbformat.validate(content)
     assert content.metadata.kernelspec == {
-        "name": "python3", "display_name": "Python 3", "language": "python"}
+        "name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
 
 @notebook

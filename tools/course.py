@@ -141,6 +141,7 @@ def refresh():
     """for maintainers: notebooks in place, figures, tables of the pages, on the fixture"""
     run("-m", "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace",
         "--ExecutePreprocessor.record_timing=False", f"--{ENCRYPTED}",
+        "--ExecutePreprocessor.store_widget_state=False",
         *(f"notebooks/{name}.ipynb" for name in names()), environment=FIXTURE)
     for program in ("write_readme", "write_gallery", "lesson"):
         run(f"tools/{program}.py")
