@@ -8,12 +8,12 @@ import os
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 
 import get_data
 import pytest
 
 from fer_helpers import dataset as ds
+from fer_helpers.identity import Identity
 
 pytest.importorskip("kagglehub")
 
@@ -95,8 +95,8 @@ def kept(tmp_path):
 
 def original(monkeypatch):
     """Take the drawn faces for FER-2013: here, the way is tested and not the judgement."""
-    monkeypatch.setattr(ds, "identify", lambda *_: SimpleNamespace(
-        kind="original", form="Kaggle's files", sentence="This is the original FER-2013."))
+    monkeypatch.setattr(ds, "recognise", lambda paths, *_: (paths, Identity(
+        "original", "Kaggle's files", "This is the original FER-2013.")))
 
 
 @pytest.mark.parametrize("answer", ["", "cut once"])

@@ -75,17 +75,19 @@ def test_reference_runs_can_be_read():
     """Every shipped run is of the balanced subset of seed 0, and its parts fit together."""
     kept = ds.balance(images(), ds.REPORT_SIZES)
     test = set(kept.loc[kept["split"] == "test", "path"])
-    for model in ("baseline", "final", "ablation", "baseline_crowd", "cpu/baseline",
-                  "cpu/ablation"):
+    unused = set(images().query("split == 'test' and emotion != 'disgust'")["path"]) - test
+    on_gpu = ("final", "ablation", "grid/baseline_0.0003_mirror_0.25")
+    for model in (*on_gpu, "baseline", "baseline_crowd", "cpu/baseline", "cpu/ablation"):
         found = runs.reference_runs(model)
         assert [run.settings["seed"] for run in found] == sorted(
             {run.settings["seed"] for run in found}), "at least one, each seed once"
         assert found
         for run in found:
-            assert run.settings["model"] == model.removeprefix("cpu/").removesuffix("_crowd")
+            assert run.settings["model"] == model.split("/")[-1].split("_")[0]
             assert (run.about["dataset"], run.about["fingerprint"]) == ("fer2013", FINGERPRINT)
-            assert run.about["device"] == ("cpu" if "cpu/" in model else "gpu")
+            assert run.about["device"] == ("gpu" if model in on_gpu else "cpu")
             assert set(run.ids) == test
+            assert run.unused is None or set(run.unused.ids) == unused
             assert np.bincount(run.labels).tolist() == [599] * 6
             row = run.history.loc[run.about["kept_epoch"]]
             assert run.accuracy == pytest.approx(row["val_accuracy"], abs=1e-6)
