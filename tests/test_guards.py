@@ -36,7 +36,7 @@ def test_there_are_enough():
 
 @pytest.mark.parametrize(("number", "words"), GUARDS, ids=lambda value: str(value)[:40])
 def test_a_guard_names_a_sentence_beside_it(number, words):
-    """One cell of prose just above or below has all words that say something, if not in this order."""
+    """One cell just above or below has all words that say something, in any order."""
     cells = NOTEBOOKS[number]
     above = next(i for i, cell in enumerate(cells) if f'"{words}"' in cell.source)
     prose = [words_of(cell.source) for cell in cells[above - 1:] if cell.cell_type == "markdown"]

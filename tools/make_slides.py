@@ -51,7 +51,7 @@ def picture(step: dict, folder: Path) -> Path:
         figure.savefig(path)
         plt.close(figure)
         return path
-    files = [COURSE / "figures" / name / path.name for name in ("fer2013", "fixture")]
+    files = [COURSE / "figures" / name / path.name for name in ("fer2013", "fixture", "none")]
     if not (there := [file for file in files if file.is_file()]):
         raise CourseError(f"docs/lesson.toml: figures/ has no {path.name}. Correct `shows`.")
     image = Image.open(there[0])
