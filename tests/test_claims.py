@@ -11,7 +11,17 @@ import pytest
 from scipy import stats
 
 from experiments.plan import GRID as WHOLE_GRID
-from fer_helpers import copies, course, dataset, evaluation, identity, models, report, runs
+from fer_helpers import (
+    copies,
+    course,
+    dataset,
+    evaluation,
+    identity,
+    models,
+    plotting,
+    report,
+    runs,
+)
 from fer_helpers.course import COURSE, EMOTIONS
 from fer_helpers.runs import Run
 
@@ -43,6 +53,7 @@ def quick():
             patch.setattr(models, name, functools.cache(getattr(models, name)))
         patch.setattr(evaluation, "bootstrap",
                       functools.partial(evaluation.bootstrap, resamples=200))
+        patch.setattr(plotting, "save_figure", lambda *_: None)  # those of nbval count
         whole()  # before anything is changed
         yield
 
