@@ -76,9 +76,12 @@ CASES = {
 @pytest.fixture
 def float64():
     """With seven digits, a ReLU near 0 would be on in one network and off in the other."""
+    policy = keras.config.dtype_policy()  # other tests may have set it
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy(policy)
 
 
 @pytest.mark.parametrize("case", CASES)
