@@ -27,7 +27,7 @@ from fer_helpers.runs import Run
 
 NOTEBOOK = nbformat.read(COURSE / "notebooks" / "09_claim_by_claim.ipynb", as_version=4)
 CODE = [cell.source for cell in NOTEBOOK.cells if cell.cell_type == "code"]
-GRID = [name for name in WHOLE_GRID if "later" not in name]
+GRID = [f"grid/{name}" for name in WHOLE_GRID if "later" not in name]
 GUARD = re.compile(r'^ *assert .*# "(.+)"$', re.MULTILINE)
 
 # The verdicts that no run of ours can change.

@@ -76,8 +76,9 @@ def test_reference_runs_can_be_read():
     kept = ds.balance(images(), ds.REPORT_SIZES)
     test = set(kept.loc[kept["split"] == "test", "path"])
     unused = set(images().query("split == 'test' and emotion != 'disgust'")["path"]) - test
-    on_gpu = ("final", "ablation", "grid/baseline_0.0003_mirror_0.25")
-    for model in (*on_gpu, "baseline", "baseline_crowd", "cpu/baseline", "cpu/ablation"):
+    on_gpu = ("final", "ablation", "jax/baseline_0.0003_mirror_0.25")
+    on_cpu = ("baseline", "baseline_crowd", "grid/baseline_0.0003_mirror_0.25", "cpu/ablation")
+    for model in on_gpu + on_cpu:
         found = runs.reference_runs(model)
         assert [run.settings["seed"] for run in found] == sorted(
             {run.settings["seed"] for run in found}), "at least one, each seed once"
