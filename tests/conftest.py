@@ -2,13 +2,17 @@
 
 import ast
 import csv
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from fer_helpers import dataset as ds
 from fer_helpers.course import COURSE
@@ -108,3 +112,23 @@ def functions_of():
         return found
 
     return read
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Build the site as `make site` does, once: the processes of pytest-xdist share it.
+
+    A warning, such as a broken link, is an error.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder /= "site"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            built = subprocess.run(
+                [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs",
+                 "-d", folder.with_name("doctrees"), ".", folder],
+                cwd=COURSE, capture_output=True, text=True)
+            assert built.returncode == 0, built.stderr
+    return folder

@@ -13,6 +13,7 @@ def course(monkeypatch, tmp_path):
     """Two small notebooks, the second of which fails; return a function that runs them."""
     monkeypatch.setattr(run_notebooks, "FOLDER", tmp_path)
     monkeypatch.setattr(run_notebooks, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(run_notebooks, "write_pages", lambda: print("pages") or True)
     for name, sources in {"good": ["print('Epoch 1/2')", "2 + 2"], "bad": ["1 / 0"]}.items():
         cells = [nbformat.v4.new_code_cell(source) for source in sources]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
@@ -33,8 +34,9 @@ def test_a_terminal_sees_what_runs_and_what_it_prints(course, monkeypatch, tmp_p
     written = [line.strip() for line in terminal.read().replace("\n", "\r").split("\r")]
     assert "0 of 1 done, less than a minute left | good 1/2 Epoch 1/2" in written
     assert "0 of 1 done, less than a minute left | good 2/2" in written
-    assert written[-2].endswith("s  build/good.html  (1 of 1 done)")
-    assert "Epoch 1/2" in (tmp_path / "build" / "good.html").read_text("utf-8")
+    assert written[-3].endswith("s  build/good.ipynb  (1 of 1 done)")
+    assert written[-2] == "pages"
+    assert "Epoch 1/2" in (tmp_path / "build" / "good.ipynb").read_text("utf-8")
 
 
 def test_a_file_gets_one_line_a_notebook_and_a_failure_is_named(course, capsys):
@@ -44,6 +46,7 @@ def test_a_file_gets_one_line_a_notebook_and_a_failure_is_named(course, capsys):
     assert "FAILED: bad" in lines
     assert sum("build/" in line for line in lines) == 1
     assert not any("Epoch" in line for line in lines)
+    assert lines[-1] == "pages", "of those that went through"
 
 
 def test_the_time_left_counts_what_is_done(monkeypatch):

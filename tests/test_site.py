@@ -3,8 +3,6 @@
 import html
 import itertools
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
@@ -48,17 +46,6 @@ def loaded_by_style(text):
     """Find what a style sheet loads from another place than its own folder."""
     found = re.findall(r"""(?:url\(|@import)\s*["']?([^"')\s;]+)""", text)
     return [address for address in found if OUTSIDE.match(address)]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """Build the site as `make site` does; a warning, such as a broken link, is an error."""
-    folder = tmp_path_factory.mktemp("site") / "site"
-    built = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs",
-         "-d", folder.parent / "doctrees", ".", folder], cwd=COURSE, capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")

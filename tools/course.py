@@ -67,8 +67,9 @@ def data():
 
 
 def notebooks():
-    """run the notebooks top to bottom, two at a time; the pages are in build/"""
+    """run the notebooks top to bottom, two at a time: build/pages/index.html"""
     run("tools/run_notebooks.py", "--jobs", setting("JOBS"), *names())
+    show(f"build/pages/notebooks/{names()[0]}.html")
 
 
 def site():
@@ -103,7 +104,8 @@ def lab():
         options.append("--no-browser")
     # Without these three, each notebook and each connection would begin with a warning.
     run("-m", "jupyter", "trust", *(f"notebooks/{name}.ipynb" for name in names()), quiet=True)
-    options += [f"--Mapping{ENCRYPTED}", '--ServerApp.tornado_settings={"ws_ping_timeout": 30000}']
+    options += [f"--Mapping{ENCRYPTED}", '--ServerApp.tornado_settings={"ws_ping_timeout": 30000}',
+                "--LabApp.extra_labextensions_path=tools/lab"]  # pictures get their text
     run("-m", "jupyterlab", f"--ServerApp.root_dir={COURSE}",
         "--LabApp.default_url=/lab/tree/notebooks/01_data_audit.ipynb", *options)
 

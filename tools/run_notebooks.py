@@ -1,4 +1,4 @@
-"""Run notebooks side by side; leave executed copies and pages in build/.
+"""Run notebooks side by side; leave executed copies in build/, and pages of them in build/pages/.
 
     python tools/run_notebooks.py NAME ...        # `make notebooks` does it
 
@@ -8,6 +8,7 @@ One notebook is seldom busy on all processor cores, so two run at a time; `--job
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,13 +19,12 @@ from threading import Lock
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 COURSE = Path(__file__).resolve().parent.parent
 FOLDER, BUILD = COURSE / "notebooks", COURSE / "build"
-# Pages load nothing from the network.
-OFFLINE = dict.fromkeys(["mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"], "")
+# The pages of `make site`, but a notebook that was run here is shown as it came out.
+PAGES = ["sphinx", "-q", "-c", "docs", "-d", "build/pages/.doctrees", "-D", "run_here=1", ".",
+         "build/pages"]
 # No warning that a kernel talks to this process without encryption: it stays on this machine.
 QUIETLY = ["--log-level=ERROR"]
 # How long each takes beside the others. The longest start first: so no core is idle at the end.
@@ -99,7 +99,7 @@ class Client(NotebookClient):
 
 
 def run(name: str, progress: Progress) -> bool:
-    """Run one notebook, write its copy and its page; return whether it went through."""
+    """Run one notebook and write its copy; return whether it went through."""
     started = time.perf_counter()
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     try:
@@ -109,11 +109,18 @@ def run(name: str, progress: Progress) -> bool:
         progress.end(name, f"{error}\nFAILED: {name}", failed=True)
         return False
     nbformat.write(notebook, BUILD / f"{name}.ipynb")
-    exporter = HTMLExporter(preprocessors=[CoalesceStreamsPreprocessor], **OFFLINE)
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": name}})
-    (BUILD / f"{name}.html").write_text(page, encoding="utf-8")
-    progress.end(name, f"{time.perf_counter() - started:4.0f} s  build/{name}.html", failed=False)
+    progress.end(name, f"{time.perf_counter() - started:4.0f} s  build/{name}.ipynb", failed=False)
     return True
+
+
+def write_pages() -> bool:
+    """Write the pages of the course, with the copies in build/; return whether that went well."""
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", *PAGES], cwd=COURSE)
+    if not done.returncode:
+        print(f"{time.perf_counter() - started:4.0f} s  build/pages/index.html, to be opened in a "
+              "browser", flush=True)
+    return not done.returncode
 
 
 def main() -> int:
@@ -139,7 +146,8 @@ def main() -> int:
             passed = list(pool.map(run, names, [progress] * len(names)))
         except KeyboardInterrupt:
             os._exit(130)  # do not wait for the others; their kernels end with this process
-    return 0 if all(passed) else 1
+    written = not any(passed) or write_pages()
+    return 0 if all(passed) and written else 1
 
 
 if __name__ == "__main__":

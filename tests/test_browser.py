@@ -1,0 +1,164 @@
+"""What a reader's browser shows: pages on a desk and on a phone, light and dark, and JupyterLab.
+
+Chromium is driven through its DevTools protocol: a browser and one small package are enough.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import course as tool
+import nbformat
+import pytest
+import websocket
+
+from fer_helpers.course import COURSE
+
+CHROMIUM = next(filter(None, map(shutil.which, (
+    os.environ.get("CHROMIUM", "chromium"), "chromium-browser", "google-chrome", "chrome"))), None)
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; CHROMIUM may name one")
+OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+           "--disable-background-networking", "--disable-component-update", "--disable-quic",
+           "--disable-extensions", "--remote-debugging-port=0", "--remote-allow-origins=*"]
+AXE = Path(find_spec("axe_core_python").origin).with_name("axe.min.js").read_text("utf-8")
+SOURCES = ["README.md", *sorted(path.relative_to(COURSE).as_posix() for pattern in (
+    "notebooks/*.ipynb", "docs/*.md", "data/README.md", "figures/README.md")
+    for path in COURSE.glob(pattern))]
+
+
+class Browser:
+    """A page of a headless Chromium."""
+
+    def __init__(self, folder):
+        self.process = subprocess.Popen([CHROMIUM, *OPTIONS, f"--user-data-dir={folder}"],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        port = folder / "DevToolsActivePort"
+        wait_for(lambda: port.is_file() and port.read_text().count("\n"))
+        number, path = port.read_text().split()
+        self.socket = websocket.create_connection(f"ws://127.0.0.1:{number}{path}", timeout=60)
+        self.count, self.events, self.session = 0, [], {}
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = {"sessionId": attached["sessionId"]}
+        for domain in ("Page", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method, **parameters):
+        """Give a command; return its result. What happens meanwhile is kept in ``events``."""
+        self.count += 1
+        self.socket.send(json.dumps({"id": self.count, "method": method, "params": parameters}
+                                    | self.session))
+        while True:
+            answer = json.loads(self.socket.recv())
+            if answer.get("id") == self.count:
+                assert "error" not in answer, (method, answer["error"])
+                return answer["result"]
+            self.events.append(answer)
+
+    def look(self, address=None, *, width=1366, dark=False):
+        """Set the window's width and colours; open a page, and wait until it is there."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=900,
+                  deviceScaleFactor=1, mobile=width < 600)
+        self.send("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "reduce"}])
+        if address:
+            self.events.clear()
+            self.send("Page.navigate", url=address)
+            wait_for(lambda: self.run("document.readyState") == "complete"
+                     and self.run("location.href") != "about:blank")
+
+    def run(self, script):
+        """Return the value of a JavaScript expression, or what it promises."""
+        answer = self.send("Runtime.evaluate", expression=script, awaitPromise=True,
+                           returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def requests(self):
+        """Return the addresses that the page has asked for."""
+        return [event["params"]["request"]["url"] for event in self.events
+                if event["method"] == "Network.requestWillBeSent"]
+
+    def faults(self):
+        """Return what axe finds wrong that is serious or critical: rule, how often, and where."""
+        self.run(AXE)
+        found = self.run("axe.run({resultTypes: ['violations']}).then(all => all.violations)")
+        return [(one["id"], len(one["nodes"]), [node["html"][:200] for node in one["nodes"][:3]])
+                for one in found if one["impact"] in ("serious", "critical")]
+
+
+def wait_for(ready, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (found := ready()):
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.socket.close()
+    browser.process.terminate()
+    browser.process.wait(20)
+
+
+WIDER = """[...document.querySelectorAll("body *")].filter(one => {
+    const box = one.getBoundingClientRect(), scrolls = box.width && one.closest(
+        "div.table-wrapper, div.text_html, div.math, pre, .sidebar-drawer, .toc-drawer, .sr-only");
+    return !scrolls && box.right > document.documentElement.clientWidth + 1;
+}).map(one => one.outerHTML.slice(0, 150))"""
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_page(source, site, browser):
+    """At both widths nothing is cut off; light and dark, axe finds nothing serious."""
+    address = (site / source).with_suffix(".html").as_uri()
+    for width, dark in ((1366, False), (390, True)):
+        browser.look(address, width=width, dark=dark)
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        assert not browser.run(WIDER)
+        assert not [url for url in browser.requests() if not url.startswith(("file:", "data:"))]
+        assert not browser.faults()
+    shown = browser.run("[...document.images].map(image => image.alt)")
+    assert all(len(words) > 20 for words in shown)
+    if source.endswith(".ipynb"):
+        assert shown == sentences(source)
+
+
+def sentences(source):
+    """Return the texts of a notebook's pictures, in their order."""
+    return [cell.metadata.alt for cell in nbformat.read(COURSE / source, as_version=4).cells
+            for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+
+
+def test_pictures_in_jupyterlab_have_their_text(browser, monkeypatch, tmp_path):
+    """Start what `make lab` starts, and open a notebook in it."""
+    commands = []
+    monkeypatch.setattr(tool, "run", lambda *command, **_: commands.append(command))
+    tool.lab()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, *commands[-1], "--no-browser", "--IdentityProvider.token=t",
+         f"--ServerApp.port={port}", "--ServerApp.port_retries=0"], cwd=COURSE,
+        env=os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTERLAB_SETTINGS_DIR":
+                          str(tmp_path), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        name = "notebooks/02_augmentation_preview.ipynb"
+        browser.look(f"http://127.0.0.1:{port}/lab/tree/{name}?token=t")
+        shown = "[...document.querySelectorAll('.jp-OutputArea img')].map(image => image.alt)"
+        wait_for(lambda: browser.run(shown) == sentences(name))
+    finally:
+        server.terminate()
+        server.wait(20)
