@@ -24,4 +24,7 @@ const plugin = {
 
 // What JupyterLab expects of an extension that no bundler has packed.
 globalThis._JUPYTERLAB = globalThis._JUPYTERLAB ?? {};
-globalThis._JUPYTERLAB["alt-texts"] = {init() {}, get: async () => () => ({default: plugin})};
+globalThis._JUPYTERLAB["alt-texts"] = {
+  init() {},
+  get: async () => () => ({__esModule: true, default: plugin}),
+};
