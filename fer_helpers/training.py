@@ -137,7 +137,7 @@ def train(build, data: Balanced, settings: Settings, *, recipe: Recipe = REPORT,
         _all_epochs(training, checkpoint, about, watch, log)
         run = training.finish(data, about)
         save_run(run, save_to)
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)  # somebody may have tidied up
     return run
 
 
@@ -344,16 +344,16 @@ def _alone(save_to: Path, training: _Training):
     lock = save_to.with_name(f".{save_to.stem}.lock")
     try:
         with FileLock(lock, timeout=0):
-            for left in save_to.parent.glob(f".{save_to.stem}.checkpoint.*.partial"):
-                left.unlink()  # half a checkpoint, from a training that was killed
-            free, needed = shutil.disk_usage(save_to.parent).free, 2 * training.bytes()
-            # The last checkpoint stays until the next one is whole.
-            if free < needed and not save_to.exists():
-                raise CourseError(
-                    f"{save_to.parent} has room for {free / 1e9:.1f} GB. The checkpoints of this "
-                    f"training need {needed / 1e9:.1f} GB. Make room, or set FER_RUNS to another "
-                    "folder.")
             try:
+                for left in save_to.parent.glob(f".{save_to.stem}.checkpoint.*.partial"):
+                    left.unlink()  # half a checkpoint, from a training that was killed
+                free, needed = shutil.disk_usage(save_to.parent).free, 2 * training.bytes()
+                # The last checkpoint stays until the next one is whole.
+                if free < needed and not save_to.exists():
+                    raise CourseError(
+                        f"{save_to.parent} has room for {free / 1e9:.1f} GB. The checkpoints of "
+                        f"this training need {needed / 1e9:.1f} GB. Make room, or set FER_RUNS to "
+                        "another folder.")
                 yield
             finally:
                 with contextlib.suppress(OSError):

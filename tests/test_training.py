@@ -363,12 +363,17 @@ def test_folder_room_and_company_are_looked_at_before_the_first_epoch(
     with monkeypatch.context() as patch, pytest.raises(CourseError, match=r"0.0 GB.*FER_RUNS"):
         patch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1, 1, 1000))
         begin()
+    assert not list((tmp_path / "new").iterdir()), "nothing half stays"
     with (FileLock(tmp_path / "new" / ".run.lock"),
           pytest.raises(CourseError, match=r"Another process is making .*run\.npz")):
         begin()
-    with contextlib.suppress(FileNotFoundError):
-        (tmp_path / "new" / ".run.lock").unlink()
-    assert not list((tmp_path / "new").iterdir()), "nothing half stays"
+
+
+def test_a_checkpoint_that_somebody_tidies_up_costs_nothing(fixture_sets, tmp_path):
+    path = tmp_path / "run.npz"
+    run = train_tiny(fixture_sets, Settings(epochs=1), save_to=path,
+                     log=lambda line: path.with_suffix(".checkpoint").unlink())
+    equal(run, load_run(path))
 
 
 @pytest.mark.parametrize("kept", [True, False])
