@@ -61,7 +61,7 @@ def _convolve(images, kernel):
     tiles = _input_tiles(images)
 
     def gradient(upstream):
-        turned = ops.transpose(ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
+        turned = ops.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
         products = _transform(_OUTPUT.T, _output_tiles(upstream))
         in_kernel = ops.matmul(ops.transpose(tiles, (0, 2, 1)), products)
         return (_multiply(_input_tiles(upstream), turned, upstream),

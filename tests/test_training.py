@@ -1,6 +1,5 @@
 """training.py: one training as the report made it, stopped and continued at any place."""
 
-import contextlib
 import dataclasses
 import os
 import shutil
