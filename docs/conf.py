@@ -1,6 +1,7 @@
 """Settings of the pages that `make site` and `make notebooks` build (Sphinx, myst-nb, Furo)."""
 
 import json
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -55,7 +56,8 @@ def complete(app, name, text):
     README gets the contents of the site. In a notebook, pictures get their text, exercises a box,
     and the page a link to the file.
     """
-    if name == root_doc:
+    if name == root_doc:  # without the badges: their pictures lie in the network
+        text[0] = re.sub("<!-- badges -->.*<!-- /badges -->\n", "", text[0], flags=re.DOTALL)
         text[0] += "".join(f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {part}\n"
                            + "\n".join(pages) + "\n```\n" for part, pages in PARTS.items())
     elif name.startswith("notebooks/"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import course as tool
+import name_repository
 import nbformat
 import pytest
 
@@ -24,12 +25,33 @@ def first_cell(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_notebook_has_it_folded_and_names_the_repository_of_pyproject(name):
+def test_every_notebook_has_it_folded(name):
     cell = first_cell(name)
     assert cell.id == "elsewhere"
     assert cell.source == first_cell(NAMES[0]).source
     assert f'repository = "{REPOSITORY}"\n' in cell.source
     assert cell.metadata.jupyter.source_hidden and "remove-cell" in cell.metadata.tags
+
+
+@pytest.mark.parametrize("path", name_repository.FILES, ids=lambda path: path.stem)
+def test_one_place_names_the_repository(path):
+    text, here = path.read_text("utf-8"), REPOSITORY.removeprefix("https://github.com/")
+    assert name_repository.named(text, REPOSITORY) == text
+    moved = name_repository.named(text, "https://github.com/some-one/a.course")
+    assert moved == text.replace(here, "some-one/a.course") != text
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    ([], None), (["https://github.com/me/course.git"], None),
+    (["me/course"], "me/course is not an address such as")])
+def test_naming_it(monkeypatch, tmp_path, words, said):
+    files = [tmp_path / path.name for path in name_repository.FILES]
+    for path, source in zip(files, name_repository.FILES, strict=True):
+        path.write_bytes(source.read_bytes())
+    monkeypatch.setattr(name_repository, "FILES", files)
+    assert (name_repository.main(words) or "").startswith(said or "")
+    written = {"https://github.com/me/course" in path.read_text("utf-8") for path in files}
+    assert written == {bool(words) and said is None}
 
 
 @pytest.mark.parametrize(("place", "expected"), [
