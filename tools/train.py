@@ -112,13 +112,21 @@ def train_one(model: str, seed: int, arguments: argparse.Namespace) -> None:
 
 
 def foretell(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> None:
-    """Say how long a list of runs will take here, from a few steps of each kind of training."""
+    """Say how long a list of runs will take here, from a few steps of each kind of training.
+
+    Runs that are finished in ``--output`` take no time.
+    """
     from experiments.plan import ALL
     from fer_helpers import dataset as ds
     from fer_helpers import training, winograd
+    from fer_helpers.course import EMOTIONS
 
     pixels = ds.load_balanced(ds.Dataset(ds.FIXTURE), ds.FIXTURE_SIZES).train
     batch = ds.Examples(*(part[:arguments.batch_size] for part in pixels))
+    if arguments.output:
+        runs = [(name, seed) for name, seed in runs
+                if not (arguments.output / f"{name}_seed{seed}.npz").exists()]
+    images = len(EMOTIONS) * (arguments.train_per_class or ds.REPORT_SIZES["train"])
     seconds = collections.Counter()
     step = {}  # seconds a step, by what a step depends on
     for name, _ in runs:
@@ -136,7 +144,7 @@ def foretell(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> None
                 model.train_on_batch(shown.images, shown.labels)
                 step[key] = time.monotonic() - started
         epochs = arguments.epochs or settings.epochs
-        seconds[name] += step[key] * epochs * (6 * ds.REPORT_SIZES["train"] // 64)
+        seconds[name] += step[key] * epochs * (images // arguments.batch_size)
     jobs = arguments.workers or 1
     hours = sum(seconds.values()) / 3600
     print(f"{len(runs)} runs: about {hours:.1f} hours of training one after the other"
