@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -112,6 +113,21 @@ def test_every_file_is_read_and_written_as_utf_8():
             if isinstance(call, ast.Call) and (what := careless(call)):
                 found.append(f"{path.name}:{call.lineno} {what}")
     assert found == []
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not here")
+def test_the_git_of_windows_changes_no_byte(tmp_path):
+    names = [".gitattributes", "data/fixture/SHA256SUMS", "notebooks/01_data_audit.ipynb"]
+    git = ["git", "-C", str(tmp_path), "-c", "core.autocrlf=true"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for name in names:
+        (tmp_path / Path(name).name).write_bytes((COURSE / name).read_bytes())
+    subprocess.run([*git, "add", "."], check=True)
+    for name in names:
+        (tmp_path / Path(name).name).unlink()
+    subprocess.run([*git, "checkout", "-q", "."], check=True)
+    for name in names:
+        assert (tmp_path / Path(name).name).read_bytes() == (COURSE / name).read_bytes()
 
 
 def careless(call):
