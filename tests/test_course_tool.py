@@ -195,6 +195,17 @@ def test_a_folder_that_may_only_be_read_stays_as_it_is(monkeypatch, tmp_path, wr
     assert 'language_info["version"] = "3"' in settings
 
 
+@pytest.mark.parametrize("place", ["COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"])
+def test_colab_and_kaggle_compute_with_their_own_python(monkeypatch, place):
+    def not_installed(name):
+        raise tool.metadata.PackageNotFoundError
+
+    monkeypatch.delenv("VENV", raising=False)
+    monkeypatch.setattr(tool.metadata, "version", not_installed)
+    monkeypatch.setenv(place, "set by the platform")
+    assert tool.python() == sys.executable
+
+
 def test_clean_removes_nothing_but_an_environment(bare):
     (bare / "mine").mkdir()
     command = [sys.executable, "tools/course.py", "clean", "VENV=mine"]
