@@ -84,7 +84,8 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *, titl
         axis.set_yticks([])
         axis.spines[:].set_visible(False)
     for axis in axes.flat[:len(images)]:
-        axis.spines[:].set(visible=True, color="0.85")  # a white image needs a border
+        axis.spines[:].set_visible(True)
+        axis.spines[:].set_color("0.85")  # a white image needs a border
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
         axis = axes.flat[i]
         axis.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
