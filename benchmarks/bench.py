@@ -97,12 +97,14 @@ def prepared(way: str, network: str, folder: str, steps: int) -> dict:
     """
     import tensorflow  # before the course switches oneDNN on
 
-    from fer_helpers import training, winograd
+    from experiments.plan import ALL
+    from fer_helpers import training
     from fer_helpers.dataset import Examples
     from fer_helpers.keras_quietly import keras
+    from winograd import speed_up
 
-    build, differences = training.EXPERIMENTS[network]
-    settings = training.Settings(batch_size=BATCH, **differences)
+    build = ALL[network].build
+    settings = training.Settings(batch_size=BATCH, **ALL[network].settings)
     training.fresh_start(0)
     if way != "course":
         model, batches = build(), generator(folder, settings.augmentation)
@@ -111,7 +113,7 @@ def prepared(way: str, network: str, folder: str, steps: int) -> dict:
         return {"step": lambda: timed_fit(model, batches, steps),
                 "input": lambda: timed(lambda: [next(batches) for _ in range(steps)])}
     network = build()
-    winograd.speed_up(network)
+    speed_up(network)
     model = training.compiled(network, settings)
     images = draw_images(BATCH * steps)[..., None]
     batches = np.split(images, steps)
@@ -154,9 +156,9 @@ def peak_of_machine(side: int) -> float:
 
 def operations(network: str) -> int:
     """Floating-point operations of a step: two a weight and place, and twice that going back."""
-    from fer_helpers.training import EXPERIMENTS
+    from experiments.plan import ALL
 
-    layers = [layer for layer in EXPERIMENTS[network][0]().layers if hasattr(layer, "kernel")]
+    layers = [layer for layer in ALL[network].build().layers if hasattr(layer, "kernel")]
     places = [int(np.prod(layer.output.shape[1:-1])) for layer in layers]
     return 3 * BATCH * sum(2 * int(np.prod(layer.kernel.shape)) * place
                            for layer, place in zip(layers, places, strict=True))

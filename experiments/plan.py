@@ -16,7 +16,7 @@ from fer_helpers import copies, models
 from fer_helpers import dataset as ds
 from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.course import EMOTIONS
-from fer_helpers.training import EXPERIMENTS, REPORT, Recipe
+from fer_helpers.training import REPORT, Recipe
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,17 @@ def _final_without_penalty():
     return network
 
 
-ALL = {name: Experiment(build, settings) for name, (build, settings) in EXPERIMENTS.items()}
-BASELINE, FINAL, ABLATION = (ALL[name] for name in EXPERIMENTS)
+# The report's three. It gives none of the baseline's settings. These are the likeliest reading,
+# written down before any run with them, and kept whatever comes out: 0.001 is Keras's default, and
+# section 3.2.3 says that the rate was *lowered* to 0.0001 later; mirroring is the first thing that
+# one tries, and the augmentation was "another" than the later one, of which it is a part; the
+# listing of the network has one dropout, without its rate (0.25 is that of the final model's
+# blocks).
+BASELINE = Experiment(models.build_baseline, {
+    "learning_rate": 1e-3, "patience": None, "augmentation": {"horizontal_flip": True}})
+FINAL = Experiment(models.build_final)
+ABLATION = Experiment(lambda: models.build_final(512))
+ALL = {"baseline": BASELINE, "final": FINAL, "ablation": ABLATION}
 
 # Notebook 7: nothing differs but the targets, which are the shares of ten people's votes.
 ALL["baseline_crowd"] = Experiment(BASELINE.build, BASELINE.settings, targets="crowd")

@@ -80,37 +80,17 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *, titl
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
+        axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    for axis in axes.flat[:len(images)]:
-        axis.spines[:].set_visible(True)
-        axis.spines[:].set_color("0.85")  # a white image needs a border
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
         axis = axes.flat[i]
         axis.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+        axis.spines[:].set_visible(True)
+        axis.spines[:].set_color("0.85")  # a white image needs a border
         axis.set_title(title, fontsize=9, fontweight="normal",
                        color=colours[i] if colours else "black")
     for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
         axis.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
-    return figure
-
-
-def plot_bars(counts: pd.DataFrame, title: str, colours: list[str] | None = None) -> Figure:
-    """Draw a frame of counts: a group of bars for each row, a colour for each column."""
-    rows, columns = counts.shape
-    figure, axis = plt.subplots(figsize=(9, 0.9 + rows * (0.16 + 0.2 * columns)),
-                                layout="constrained")
-    counts.plot.barh(ax=axis, width=0.8, legend=False,
-                     color=colours or [TRAIN_COLOUR, TEST_COLOUR][:columns])
-    axis.set_title(title, loc="left")
-    axis.set(xlabel="", ylabel="", xticks=[])
-    axis.spines[["bottom", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0)
-    axis.invert_yaxis()
-    for bars, name in zip(axis.containers, counts, strict=True):
-        axis.bar_label(bars, fmt="{:,.0f}" + f" {name}" * (columns > 1), padding=3, fontsize=9)
-    axis.margins(x=0.1)
     return figure
 
 
@@ -145,51 +125,36 @@ def plot_layer_table(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = None,
-                 behind: tuple[str, pd.DataFrame] | None = None) -> Figure:
+def plot_history(history: pd.DataFrame, title: str, kept_epoch: int | None = None) -> Figure:
     """Draw accuracy and loss over the epochs, train and test (Figures 10, 13 and 16).
 
     ``history`` is a run's: index epoch, columns ``accuracy``, ``loss`` and the same with ``val_``.
-    A dotted line marks ``kept_epoch``, whose weights were kept. ``behind`` is name and history of
-    another run, drawn behind this one, dashed and with hollow marks.
+    A dotted line marks ``kept_epoch``, whose weights were kept.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title, fontweight="bold")
-    histories = [history, behind[1]] if behind else [history]
-    curves = (("", "train (augmented)", TRAIN_COLOUR, "o"), ("val_", "test", TEST_COLOUR, "s"))
     for axis, name in zip(axes, ("accuracy", "loss"), strict=True):
-        for prefix, label, colour, marker in curves:
-            axis.plot(history.index, history[prefix + name], color=colour, marker=marker, ms=3.5,
-                      label=label)
-            if behind:
-                axis.plot(behind[1].index, behind[1][prefix + name], color=colour, ls="--",
-                          marker=marker, mfc="none", ms=4, alpha=0.6, label=f"{behind[0]}: {label}")
+        axis.plot(history[name], "o-", color=TRAIN_COLOUR, ms=3.5, label="train (augmented)")
+        axis.plot(history[f"val_{name}"], "s-", color=TEST_COLOUR, ms=3.5, label="test")
         if kept_epoch:
             axis.axvline(kept_epoch, color="0.5", ls=":", label=f"weights kept: epoch {kept_epoch}")
-        axis.set(xlabel="epoch", ylabel=name,
-                 xlim=(0.5, max(len(shown) for shown in histories) + 0.5))
+        axis.set(xlabel="epoch", ylabel=name, xlim=(0.5, len(history) + 0.5))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
-    axes[0].axhline(1 / 6, color="0.5", ls="--", lw=1, label=f"guessing ({1 / 6:.0%})")
-    axes[0].set_ylim(bottom=0)
-    axes[0].yaxis.set_major_formatter(PercentFormatter(1))
-    _loss_scale(axes[1], pd.concat(histories)[["loss", "val_loss"]].to_numpy())
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3 if behind else 4,
+        axis.set_ylim(bottom=0)
+    left, right = axes
+    left.axhline(1 / 6, color="0.5", ls="--", lw=1, label=f"guessing ({1 / 6:.0%})")
+    left.yaxis.set_major_formatter(PercentFormatter(1))
+    losses = history[["loss", "val_loss"]].to_numpy()
+    if losses.max() > 4 * losses.min() > 0:  # so that both the first and the last epochs show
+        right.set(yscale="log", ylabel="loss (log scale)")
+        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        right.yaxis.set_minor_formatter(NullFormatter())
+        right.yaxis.set_major_formatter("{x:g}")
+        right.autoscale(axis="y")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4,
                   frameon=False, fontsize=9)
     return figure
-
-
-def _loss_scale(axis, losses: np.ndarray) -> None:
-    """Choose a log scale if the first epochs cost many times the last ones, so both show."""
-    if losses.max() > 4 * losses.min() > 0:
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.set_ylabel(f"{axis.get_ylabel()} (log scale)")
-    else:
-        axis.set_ylim(bottom=0)
 
 
 def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, *,

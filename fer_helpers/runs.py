@@ -7,9 +7,8 @@ functions draw both.
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,8 @@ from fer_helpers.course import EMOTIONS, REFERENCE, CourseError, write_whole
 from fer_helpers.report import printed
 
 
-class Answers(NamedTuple):
+@dataclass(frozen=True)
+class Answers:
     """What a network says of some images, row by row."""
 
     probabilities: np.ndarray  # float32 [n, 6], rows sum to 1
@@ -33,16 +33,18 @@ class Answers(NamedTuple):
         """The most probable class of each image, int64 [n]."""
         return self.probabilities.argmax(axis=1)
 
+    @property
+    def accuracy(self) -> float:
+        """The share of images classified correctly, 0 to 1."""
+        return float((self.predictions == self.labels).mean())
+
 
 @dataclass(frozen=True)
-class Run:
-    """One finished training and its predictions on the test images."""
+class Run(Answers):
+    """One finished training and its answers on the test images."""
 
     settings: dict  # what was asked for: model, epochs, learning rate, seed, ...
     history: pd.DataFrame  # one row an epoch, index 1, 2, ...; the last columns are seconds
-    probabilities: np.ndarray  # float32 [n, 6], rows sum to 1
-    labels: np.ndarray  # int64 [n], true classes as positions in EMOTIONS
-    ids: np.ndarray  # str [n], paths of the test images inside the dataset
     # dataset, form and fingerprint, versions, device, oneDNN, machines (processor, cores, commit),
     # kept_epoch, and train_accuracy: on the training images as they are, without dropout
     about: dict
@@ -50,35 +52,23 @@ class Run:
     unused: Answers | None = None  # older files have none
 
     @property
-    def predictions(self) -> np.ndarray:
-        """The most probable class of each test image, int64 [n]."""
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def accuracy(self) -> float:
-        """The share of test images classified correctly, 0 to 1."""
-        return float((self.predictions == self.labels).mean())
-
-    @property
     def cross_entropy(self) -> float:
         """The mean cross-entropy on the test images: nats, without any penalty."""
         return float(self.history.loc[self.about["kept_epoch"], "val_cross_entropy"])
 
 
+ARRAYS = ("probabilities", "labels", "ids")
+
+
 def save_run(run: Run, path: Path) -> None:
     """Save a run as one ``.npz`` file, whole or not at all; CourseError if it cannot be written."""
-    text = {
-        "settings": json.dumps(run.settings),
-        "about": json.dumps(run.about),
-        "history": json.dumps(run.history.to_dict(orient="list")),
-    }
-    unused = {f"unused_{name}": values for name, values in run.unused._asdict().items()
-              } if run.unused else {}
+    arrays = {name: getattr(run, name) for name in ARRAYS}
+    arrays |= {f"unused_{name}": values for name, values in asdict(run.unused).items()
+               } if run.unused else {}
     buffer = io.BytesIO()
     np.savez_compressed(
-        buffer, probabilities=run.probabilities.astype(np.float32), labels=run.labels,
-        ids=run.ids, **unused, **text,
-    )
+        buffer, **arrays, settings=json.dumps(run.settings), about=json.dumps(run.about),
+        history=json.dumps(run.history.to_dict(orient="list")))
     write_whole(path, buffer.getvalue())
 
 
@@ -90,19 +80,15 @@ def load_run(path: Path) -> Run:
     try:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
-        history = pd.DataFrame(json.loads(str(content["history"])))
+        settings, about, history = (
+            json.loads(str(content[name])) for name in ("settings", "about", "history"))
+        history = pd.DataFrame(history)
         history.index = pd.RangeIndex(1, len(history) + 1, name="epoch")
-        run = Run(
-            settings=json.loads(str(content["settings"])),
-            history=history,
-            probabilities=content["probabilities"],
-            labels=content["labels"],
-            ids=content["ids"],
-            about=json.loads(str(content["about"])),
-            unused=Answers(*(content[f"unused_{name}"] for name in Answers._fields))
-            if "unused_ids" in content else None,
-        )
-        for answers in (run, run.unused or run):
+        unused = None
+        if "unused_ids" in content:
+            unused = Answers(*(content[f"unused_{name}"] for name in ARRAYS))
+        run = Run(*(content[name] for name in ARRAYS), settings, history, about, unused)
+        for answers in (run, unused or run):
             if answers.probabilities.shape != (len(answers.labels), len(EMOTIONS)):
                 raise ValueError(f"probabilities have shape {answers.probabilities.shape}")
             if len(answers.ids) != len(answers.labels):
@@ -145,7 +131,7 @@ def accuracies(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
 
 
-def _new(answers: Run | Answers) -> np.ndarray:
+def _new(answers: Answers) -> np.ndarray:
     return (known_copies(answers.ids)["copy_in_train"] == "").to_numpy()
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -18,12 +19,13 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from fer_helpers import __version__, course, models, winograd
+from fer_helpers import __version__, models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
-from fer_helpers.course import COURSE, EMOTIONS, CourseError, write_whole
+from fer_helpers.course import COURSE, EMOTIONS, CourseError, Stopped, course_path, write_whole
 from fer_helpers.dataset import Balanced, Dataset, Examples
 from fer_helpers.keras_quietly import ONEDNN, device, keras
 from fer_helpers.runs import Answers, Run, load_run, save_run
+from winograd import speed_up
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,6 @@ class Settings:
     patience: int | None = 3  # epochs without a lower val_loss; None trains to the end
     augmentation: dict = field(default_factory=lambda: dict(REPORT_AUGMENTATION))
     seed: int = 0
-
-
-# The report's experiments: how to build the network, and in what they differ from the defaults.
-# The report gives none of the baseline's settings. These are the likeliest reading, written down
-# before any run with them, and kept whatever comes out: 0.001 is Keras's default, and section 3.2.3
-# says that the rate was *lowered* to 0.0001 later; mirroring is the first thing that one tries, and
-# the augmentation was "another" than the later one, of which it is a part; the listing of the
-# network has one dropout, without its rate (0.25 is that of the final model's blocks).
-EXPERIMENTS = {
-    "baseline": (models.build_baseline, {
-        "learning_rate": 1e-3, "patience": None, "augmentation": {"horizontal_flip": True}}),
-    "final": (models.build_final, {}),
-    "ablation": (lambda: models.build_final(512), {}),
-}
 
 
 class Recipe:
@@ -89,7 +77,7 @@ def run_file(dataset: Dataset, model: str, seed: int) -> Path | None:
 
     Runs on the fixture are not kept: None.
     """
-    folder = course.course_path("FER_RUNS", "runs") / dataset.name
+    folder = course_path("FER_RUNS", "runs") / dataset.name
     return None if dataset.is_fixture else folder / f"{model}_seed{seed}.npz"
 
 
@@ -119,23 +107,23 @@ def train(build, data: Balanced, settings: Settings, *, recipe: Recipe = REPORT,
     _refuse_the_impossible(data, settings)
     fresh_start(settings.seed)
     network = build()
-    training = _Training(network, _ready(data, settings, recipe), settings, recipe)
+    training = _Training(network, data, settings, recipe)
     about = data.about | _environment()
-    if faster := winograd.speed_up(network):
+    if faster := speed_up(network):
         about["winograd"] = faster
     if save_to is None:
-        _all_epochs(training, None, about, watch, log)
-        return training.finish(data, about)
+        training.go_on(None, about, watch, log)
+        return training.finish(about)
     save_to = Path(save_to)
     with _alone(save_to, training):
         if save_to.exists():
-            return _finished(save_to, training.label, about, log)
+            return _finished(save_to, training.label | about, log)
         checkpoint = save_to.with_suffix(".checkpoint")
         if checkpoint.exists():
             about |= training.restore(checkpoint, about, other_versions)
             log(f"Going on after epoch {len(training.history)} from {checkpoint.name}")
-        _all_epochs(training, checkpoint, about, watch, log)
-        run = training.finish(data, about)
+        training.go_on(checkpoint, about, watch, log)
+        run = training.finish(about)
         save_run(run, save_to)
         checkpoint.unlink(missing_ok=True)  # somebody may have tidied up
     return run
@@ -145,6 +133,23 @@ def predict(model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Return the probabilities of images, float32 [n, 6], without the wait at the end."""
     starts = range(0, len(images), batch_size)
     return np.concatenate([model.predict_on_batch(images[i:i + batch_size]) for i in starts])
+
+
+def mean_over_batches(step, examples: Examples, batch_size: int, order=None, title="") -> dict:
+    """Call ``step`` with one batch after the other; return the mean of each of its results.
+
+    ``fit`` and ``evaluate`` would do the same. But with TensorFlow 2.21 they often wait at their
+    end, for about as long as they ran, until a sleeping thread of tf.data wakes up. ``order`` is
+    int [m], positions of the images; ``title`` shows a bar with it if this takes long.
+    """
+    order = np.arange(len(examples.labels)) if order is None else order
+    batches = [order[i:i + batch_size] for i in range(0, len(order), batch_size)]
+    hidden = None if title else True  # None: hidden unless somebody is looking
+    results = pd.DataFrame([
+        step(examples.images[batch], examples.labels[batch], return_dict=True)
+        for batch in tqdm(batches, title, leave=False, delay=30, disable=hidden)])
+    weights = [len(batch) for batch in batches]
+    return {name: float(np.average(results[name], weights=weights)) for name in results}
 
 
 def compiled(network, settings: Settings, *, shares=False, recipe: Recipe = REPORT, steps=0):
@@ -173,62 +178,29 @@ def _refuse_the_impossible(data: Balanced, settings: Settings) -> None:
             f"{settings.batch_size}. Ask for a smaller batch_size, or for more images.")
 
 
-def _ready(data: Balanced, settings: Settings, recipe: Recipe) -> Balanced:
-    """Give tests the last epoch's form, and labels that fit the loss."""
-    test = _shown(data.test, settings.epochs - 1, settings, recipe)
-    if data.train.labels.ndim == 2:  # one loss for both sets, so labels become shares of 0 and 1
-        test = test._replace(labels=np.eye(len(EMOTIONS))[test.labels])
-    return data._replace(test=test)
-
-
-def _shown(examples: Examples, epoch: int, settings: Settings, recipe: Recipe) -> Examples:
-    return examples._replace(images=recipe.images(examples.images, epoch, settings.epochs))
-
-
-def _all_epochs(training, checkpoint: Path | None, about: dict, watch, log) -> None:
-    """Train to the end, one epoch after the other, and keep the state after each."""
-    if (here := machine()) not in training.machines:
-        training.machines.append(here)
-    try:
-        while not training.ended:
-            training.one_epoch()
-            if checkpoint:
-                training.save(checkpoint, about)
-            log(_epoch_line(training.history, training.settings.epochs))
-            if watch:
-                watch(training.frame)
-    except KeyboardInterrupt:
-        done = len(training.history)
-        raise course.Stopped(
-            f"Stopped. {done} of {training.settings.epochs} epochs are finished"
-            + (" and kept: run this again, and it goes on." if checkpoint else ".")) from None
-
-
 class _Training:
     """A model with all that its next epoch depends on: what a checkpoint holds."""
 
     def __init__(self, network, data: Balanced, settings: Settings, recipe: Recipe):
         self.data, self.settings, self.recipe = data, settings, recipe
-        self.history, self.machines = [], []
+        self.history, self.machines, self.best_weights = [], [], []
         dropout = [layer.rate for layer in network.layers
                    if isinstance(layer, keras.layers.Dropout)]
         self.label = json.loads(json.dumps({
             "model": network.name, "dropout": dropout, **asdict(settings), **recipe.label()}))
         count, shares = len(data.train.labels), data.train.labels.ndim == 2
+        self.test = self.shown(data.test)
+        if shares:  # one loss for both sets, so labels become shares of 0 and 1
+            self.test = self.test._replace(labels=np.eye(len(EMOTIONS))[self.test.labels])
         self.model = compiled(network, settings, shares=shares, recipe=recipe,
                               steps=count // settings.batch_size * settings.epochs)
-        # Keras's own early stopping decides. It is called by hand, so that a checkpoint can hold
-        # it. Without patience it only watches.
-        self.stopper = keras.callbacks.EarlyStopping(
-            monitor="val_loss", patience=settings.patience or settings.epochs,
-            restore_best_weights=settings.patience is not None)
-        self.stopper.set_model(self.model)
-        self.stopper.on_train_begin()
-        self._shape = None
+        self.size = None  # of the images of the last step
 
-    @property
-    def ended(self) -> bool:
-        return len(self.history) >= self.settings.epochs or self.model.stop_training
+    def shown(self, examples: Examples, epoch: int | None = None) -> Examples:
+        """Return images as an epoch shows them. Left out, it is the last one: so tests see them."""
+        epochs = self.settings.epochs
+        epoch = epochs - 1 if epoch is None else epoch
+        return examples._replace(images=self.recipe.images(examples.images, epoch, epochs))
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -236,68 +208,92 @@ class _Training:
         return pd.DataFrame(
             self.history, index=pd.RangeIndex(1, len(self.history) + 1, name="epoch"))
 
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch with the lowest test loss, from 1; 0 before the first."""
+        return 1 + int(np.argmin([row["val_loss"] for row in self.history])) if self.history else 0
+
+    @property
+    def ended(self) -> bool:
+        done, patience = len(self.history), self.settings.patience
+        waited = done - self.best_epoch
+        return done >= self.settings.epochs or (
+            patience is not None and waited >= max(patience, 1))
+
+    def go_on(self, checkpoint: Path | None, about: dict, watch, log) -> None:
+        """Train to the end, one epoch after the other, and keep the state after each."""
+        if (here := machine()) not in self.machines:
+            self.machines.append(here)
+        try:
+            while not self.ended:
+                self.one_epoch()
+                if checkpoint:
+                    self.save(checkpoint, about)
+                log(_epoch_line(self.history, self.settings.epochs))
+                if watch:
+                    watch(self.frame)
+        except KeyboardInterrupt:
+            raise Stopped(
+                f"Stopped. {len(self.history)} of {self.settings.epochs} epochs are finished"
+                + (" and kept: run this again, and it goes on." if checkpoint else ".")) from None
+
     def one_epoch(self) -> None:
-        """Train for one epoch, test, and let the early stopping look."""
+        """Train for one epoch, test, and keep the weights if the test loss is the lowest so far."""
         started, cpu_started = time.perf_counter(), time.process_time()
         epoch, settings = len(self.history), self.settings
         _reseed(self.model, settings.seed, epoch)
-        shown = _shown(self.data.train, epoch, settings, self.recipe)
-        if self._shape not in (None, shown.images.shape):
+        shown = self.shown(self.data.train, epoch)
+        if self.size not in (None, shown.images.shape):
             # or TensorFlow would compile for any size, which changes last digits
             self.model.make_train_function(force=True)
-        self._shape = shown.images.shape
+        self.size = shown.images.shape
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(shown.labels))
         # Like the report, leave out the images that do not fill a last batch.
         order = order[:len(order) // settings.batch_size * settings.batch_size]
         row = mean_over_batches(self.model.train_on_batch, shown, settings.batch_size, order,
                                 title=f"Epoch {epoch + 1}")
-        tested = mean_over_batches(self.model.test_on_batch, self.data.test, settings.batch_size)
+        tested = mean_over_batches(self.model.test_on_batch, self.test, settings.batch_size)
         row |= {f"val_{name}": value for name, value in tested.items()}
         row |= {"seconds": time.perf_counter() - started,
                 "cpu_seconds": time.process_time() - cpu_started}
-        self.stopper.on_epoch_end(epoch, row)
         self.history.append(row)
+        if settings.patience is not None and self.best_epoch == len(self.history):
+            self.best_weights = self.model.get_weights()
 
-    def finish(self, data: Balanced, about: dict) -> Run:
+    def finish(self, about: dict) -> Run:
         """Choose the weights that are kept; answer the test images, and the unused ones."""
-        kept, batch = len(self.history), self.settings.batch_size
-        if self.stopper.restore_best_weights:
-            self.model.set_weights(self.stopper.best_weights)
-            kept = self.stopper.best_epoch + 1
-
-        def last(examples):
-            return _shown(examples, self.settings.epochs - 1, self.settings, self.recipe)
+        data, kept, batch = self.data, len(self.history), self.settings.batch_size
+        if self.best_weights:
+            self.model.set_weights(self.best_weights)
+            kept = self.best_epoch
 
         def answers(examples):
-            return self.recipe.predict(self.model, last(examples).images, batch)
+            probabilities = self.recipe.predict(self.model, self.shown(examples).images, batch)
+            return {"probabilities": probabilities, "labels": examples.labels, "ids": examples.ids}
 
         # Whether a network overfits shows on the training images as they are, without dropout.
-        trained = mean_over_batches(self.model.test_on_batch, last(data.train), batch)
-        unused = data.unused
+        trained = mean_over_batches(self.model.test_on_batch, self.shown(data.train), batch)
+        unused = data.unused is not None and len(data.unused.ids)
         return Run(
-            settings=self.label, history=self.frame, probabilities=answers(data.test),
-            labels=data.test.labels, ids=data.test.ids,
+            settings=self.label, history=self.frame, **answers(data.test),
             about=about | {"machines": self.machines, "kept_epoch": kept,
                            "train_accuracy": trained["accuracy"]},
-            unused=Answers(answers(unused), unused.labels, unused.ids)
-            if unused is not None and len(unused.ids) else None)
+            unused=Answers(**answers(data.unused)) if unused else None)
 
-    def _variables(self) -> list:
+    def variables(self) -> list:
         return [*self.model.weights, *self.model.optimizer.variables]
 
     def bytes(self) -> int:
         """How large a checkpoint is: all variables, and the best weights."""
-        best = self.model.weights if self.stopper.restore_best_weights else []
-        return sum(np.asarray(variable).nbytes for variable in [*self._variables(), *best])
+        best = [] if self.settings.patience is None else self.model.weights
+        return sum(np.asarray(variable).nbytes for variable in [*self.variables(), *best])
 
     def save(self, path: Path, about: dict) -> None:
-        """Write the state after an epoch: variables, early stopping, history, machines."""
-        arrays = {f"state_{i}": np.asarray(v) for i, v in enumerate(self._variables())}
-        arrays |= {f"best_{i}": kept for i, kept in enumerate(self.stopper.best_weights or [])}
-        text = json.dumps({
-            "label": self.label | about, "history": self.history, "machines": self.machines,
-            "stop": self.model.stop_training,
-            "stopper": {name: float(getattr(self.stopper, name)) for name in _STOPPER}})
+        """Write the state after an epoch: variables, best weights, history, machines."""
+        arrays = {f"state_{i}": np.asarray(v) for i, v in enumerate(self.variables())}
+        arrays |= {f"best_{i}": kept for i, kept in enumerate(self.best_weights)}
+        text = json.dumps({"label": self.label | about, "history": self.history,
+                           "machines": self.machines})
         buffer = io.BytesIO()
         np.savez(buffer, text=text, **arrays)
         write_whole(path, buffer.getbuffer())
@@ -307,32 +303,27 @@ class _Training:
         try:
             with np.load(path, allow_pickle=False) as file:
                 text = json.loads(str(file["text"]))
-                different = _different(text["label"], self.label | about)
-                if set(different) - {*_ELSEWHERE}:
-                    raise ValueError(f"it belongs to other settings or data ({_told(different)})")
-                state = [file[f"state_{i}"] for i in range(len(self._variables()))]
-                if self.stopper.restore_best_weights:
-                    self.stopper.best_weights = [
-                        file[f"best_{i}"] for i in range(len(self.model.weights))]
-            for variable, value in zip(self._variables(), state, strict=True):
+                elsewhere = _made_elsewhere(path, text["label"], self.label | about)
+                state = [file[f"state_{i}"] for i in range(len(self.variables()))]
+                if self.settings.patience is not None:
+                    self.best_weights = [file[f"best_{i}"] for i in range(len(self.model.weights))]
+            for variable, value in zip(self.variables(), state, strict=True):
                 variable.assign(value)
+        except CourseError:
+            raise
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise CourseError(f"{path} cannot be continued: {error}. Move it away to start this "
                               "training again.") from error
-        if different and not other_versions:
+        if elsewhere and not other_versions:
             raise CourseError(
-                f"{path} was made elsewhere ({_told(different)}): the numbers would not be those "
+                f"{path} was made elsewhere ({_told(elsewhere)}): the numbers would not be those "
                 "of one uninterrupted training. To go on all the same, call train with "
                 "other_versions=True (tools/train.py: --other-versions); the run will say so.")
-        for name, value in text["stopper"].items():
-            setattr(self.stopper, name, value if name == "best" else int(value))
-        self.model.stop_training = text["stop"]
         self.history, self.machines = text["history"], text["machines"]
-        before = text["label"].get("begun_with", {})
-        return {"begun_with": before | different} if before | different else {}
-
-
-_STOPPER = ("best", "best_epoch", "wait", "stopped_epoch")
+        begun = text["label"].get("begun_with", {})  # it may have changed places before
+        begun |= {name: [begun.get(name, [then])[0], now]
+                  for name, (then, now) in elsewhere.items()}
+        return {"begun_with": begun} if begun else {}
 
 
 @contextlib.contextmanager
@@ -363,59 +354,7 @@ def _alone(save_to: Path, training: _Training):
                           "and run this again.") from None
 
 
-def mean_over_batches(step, examples: Examples, batch_size: int, order=None, title="") -> dict:
-    """Call ``step`` with one batch after the other; return the mean of each of its results.
-
-    ``fit`` and ``evaluate`` would do the same. But with TensorFlow 2.21 they often wait at their
-    end, for about as long as they ran, until a sleeping thread of tf.data wakes up. ``order`` is
-    int [m], positions of the images; ``title`` shows a bar with it if this takes long.
-    """
-    order = np.arange(len(examples.labels)) if order is None else order
-    batches = [order[i:i + batch_size] for i in range(0, len(order), batch_size)]
-    hidden = None if title else True  # None: hidden unless somebody is looking
-    results = pd.DataFrame([
-        step(examples.images[batch], examples.labels[batch], return_dict=True)
-        for batch in tqdm(batches, title, leave=False, delay=30, disable=hidden)])
-    weights = [len(batch) for batch in batches]
-    return {name: float(np.average(results[name], weights=weights)) for name in results}
-
-
-def _finished(path: Path, label: dict, about: dict, log) -> Run:
-    """Read a run that is there already, if it is the one that was asked for."""
-    run = load_run(path)
-    found = {name: value for name, value in run.about.items()
-             if name not in ("machines", "kept_epoch", "train_accuracy")}
-    different = _different(run.settings | found, label | about)
-    elsewhere = {name: different.pop(name) for name in _ELSEWHERE if name in different}
-    if different:
-        raise CourseError(f"{path} holds a run with other settings or data ({_told(different)}). "
-                          "Move it away to train again.")
-    note = f". It was made elsewhere ({_told(elsewhere)})" if elsewhere else ""
-    log(f"Read the finished run {path.name}; move it away to train again{note}")
-    return run
-
-
-# What a run or a checkpoint says of where it was made. If only these differ, it is usable.
-_ELSEWHERE = ("course", "python", "system", "backend", "onednn", "device", "versions", "winograd",
-              "precision", "begun_with")
-
-
-def _different(then: dict, now: dict) -> dict:
-    """Return what differs between two descriptions of a run: name, and the two values."""
-    return {name: [then.get(name), now.get(name)] for name in {**then, **now}
-            if (then.get(name) or "") != (now.get(name) or "")}
-
-
-def _told(different: dict) -> str:
-    """Say in words what differs; of packages, only those that do."""
-    parts = []
-    for name, (then, now) in different.items():
-        if isinstance(then, dict) and isinstance(now, dict):
-            parts.append(_told(_different(then, now)))
-        else:
-            parts.append(f"{name}: {then} there, {now} here")
-    return "; ".join(parts)
-
+# What a run says of itself, and how two of them are told apart
 
 def _environment() -> dict:
     """What a result depends on beside data and settings; a training goes on only if it agrees."""
@@ -434,10 +373,9 @@ def _environment() -> dict:
 
 def machine() -> dict:
     """Where a training ran, for the record: last digits and seconds depend on it."""
-    processor = platform.processor()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-        processor = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    told = Path("/proc/cpuinfo")  # on Linux; ARM processors have no name there
+    named = re.search("model name.*: (.*)", told.read_text("utf-8", "replace")
+                      if told.exists() else "")
     commit = ""
     with contextlib.suppress(OSError):  # no git
         command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
@@ -445,7 +383,50 @@ def machine() -> dict:
         own = os.environ | {"GIT_CEILING_DIRECTORIES": str(COURSE.parent)}
         commit = subprocess.run(command, cwd=COURSE, env=own, capture_output=True,
                                 text=True).stdout.strip()
-    return {"processor": processor, "cores": os.cpu_count(), "commit": commit}
+    return {"processor": named[1] if named else platform.processor(), "cores": os.cpu_count(),
+            "commit": commit}
+
+
+def _finished(path: Path, wanted: dict, log) -> Run:
+    """Read a run that is there already, if it is the one that was asked for."""
+    run = load_run(path)
+    elsewhere = _made_elsewhere(path, run.settings | run.about, wanted)
+    note = f". It was made elsewhere ({_told(elsewhere)})" if elsewhere else ""
+    log(f"Read the finished run {path.name}; move it away to train again{note}")
+    return run
+
+
+# If a run or a checkpoint differs in these only, it was made elsewhere, and is usable.
+_ELSEWHERE = ("course", "python", "system", "backend", "onednn", "device", "versions", "winograd",
+              "precision")
+_RESULTS = ("machines", "kept_epoch", "train_accuracy", "begun_with")  # what came out on the way
+
+
+def _made_elsewhere(path: Path, then: dict, now: dict) -> dict:
+    """Return in what a file's place of making differs; CourseError if it is of another training."""
+    different = _different(then, now)
+    elsewhere = {name: different.pop(name) for name in _ELSEWHERE if name in different}
+    if different:
+        raise CourseError(f"{path} is of other settings or data ({_told(different)}). Move it away "
+                          "to train again.")
+    return elsewhere
+
+
+def _different(then: dict, now: dict) -> dict:
+    """Return what differs between two descriptions of a run: name, and the two values."""
+    return {name: [then.get(name), now.get(name)] for name in {**then, **now}
+            if name not in _RESULTS and (then.get(name) or "") != (now.get(name) or "")}
+
+
+def _told(different: dict) -> str:
+    """Say in words what differs; of packages, only those that do."""
+    parts = []
+    for name, (then, now) in different.items():
+        if isinstance(then, dict) and isinstance(now, dict):
+            parts.append(_told(_different(then, now)))
+        else:
+            parts.append(f"{name}: {then} there, {now} here")
+    return "; ".join(parts)
 
 
 def _reseed(model, seed: int, epoch: int) -> None:

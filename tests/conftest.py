@@ -90,9 +90,9 @@ def made_up_run():
         history = pd.DataFrame({"accuracy": [1 / 3] * epochs, "val_loss": [1e-17] * epochs,
                                 "val_cross_entropy": [loss] * epochs},
                                index=pd.RangeIndex(1, epochs + 1, name="epoch"))
-        return Run({"model": model, "seed": seed, "patience": None, "augmentation": {"zoom": 0.1}},
-                   history, probabilities, labels, labels.astype(str) if ids is None else ids,
-                   {"dataset": "fixture", "kept_epoch": epochs})
+        return Run(probabilities, labels, labels.astype(str) if ids is None else ids,
+                   {"model": model, "seed": seed, "patience": None, "augmentation": {"zoom": 0.1}},
+                   history, {"dataset": "fixture", "kept_epoch": epochs})
 
     return make
 

@@ -63,11 +63,11 @@ def test_augmentation_moves_and_mirrors_and_rests_outside_training(keras):
 
 def test_winograd_is_a_convolution_and_learns_as_one(keras):
     """One step of plain gradient descent moves the weights as Keras's own convolution does."""
+    import winograd
+    from fer_helpers import models, training
     if BACKEND == "torch":
-        from fer_helpers import models, winograd
         assert winograd.speed_up(models.build_final()) == []
         return
-    from fer_helpers import training, winograd
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 5)).astype("float32")
     target = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype("float32")
 

@@ -172,8 +172,8 @@ def made_up(model, seed, more, right, taken_for, jump, gap, loss):
                             "val_loss": loss + 0.01 * seed}, index=epochs)
     about = {"dataset": "made up", "kept_epoch": 20, "device": "none",
              "train_accuracy": (predictions == labels).mean() + gap}
-    return Run({"model": model, "seed": seed}, history, np.eye(6, dtype=np.float32)[predictions],
-               labels, ids, about)
+    return Run(np.eye(6, dtype=np.float32)[predictions], labels, ids,
+               {"model": model, "seed": seed}, history, about)
 
 
 def our_runs(seeds=3, right=RIGHT, taken_for=TAKEN_FOR, **others):

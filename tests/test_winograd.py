@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_helpers import models, winograd
+import winograd
+from fer_helpers import models
 
 Conv2D = keras.layers.Conv2D
 

@@ -66,26 +66,37 @@ def _packages():
         yield True, f"{len(needed)} packages, in the versions of the lock"
 
 
+def timed(build, batch_size, **options):
+    """Train a network for two short epochs on noise; the second one tells how long others take.
+
+    Returns the run, and the seconds of an epoch on the report's 17,994 images.
+    """
+    import numpy as np
+
+    from fer_helpers import training
+    from fer_helpers.course import EMOTIONS, IMAGE_SIZE
+    from fer_helpers.dataset import REPORT_SIZES, Balanced, Examples
+
+    def noise(count):
+        pixels = np.random.default_rng(0).integers(0, 256, (count, IMAGE_SIZE, IMAGE_SIZE, 1))
+        return Examples(pixels.astype(np.uint8), np.arange(count) % len(EMOTIONS),
+                        np.arange(count).astype(str))
+
+    images = 2 * batch_size
+    share = REPORT_SIZES["test"] / REPORT_SIZES["train"]
+    data = Balanced(noise(images), noise(round(images * share)), {"dataset": "noise"})
+    settings = training.Settings(epochs=2, batch_size=batch_size, patience=None)
+    run = training.train(build, data, settings, log=lambda line: None, **options)
+    whole = len(EMOTIONS) * REPORT_SIZES["train"]
+    return run, run.history["seconds"].iloc[-1] * whole / images
+
+
 def _training(batch_size):
-    """Train the final model for two short epochs; the second one tells how long the whole takes."""
     try:
-        import numpy as np
-
         from fer_helpers import models, training
-        from fer_helpers.course import EMOTIONS, IMAGE_SIZE
-        from fer_helpers.dataset import REPORT_SIZES, Balanced, Examples
 
-        def noise(count):
-            pixels = np.random.default_rng(0).integers(0, 256, (count, IMAGE_SIZE, IMAGE_SIZE, 1))
-            return Examples(pixels.astype(np.uint8), np.arange(count) % len(EMOTIONS),
-                            np.arange(count).astype(str))
-
-        images = 2 * batch_size
-        share = REPORT_SIZES["test"] / REPORT_SIZES["train"]
-        data = Balanced(noise(images), noise(round(images * share)), {"dataset": "noise"})
-        report = training.Settings()
-        run = training.train(models.build_final, data, training.Settings(
-            epochs=2, batch_size=batch_size, patience=None), log=lambda line: None)
+        run, epoch = timed(models.build_final, batch_size)
+        epochs = training.Settings().epochs
     except Exception as error:  # whatever it is, the reader should see it as one line
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         yield False, f"nothing can be trained here ({reason}). `make clean setup` installs it anew"
@@ -93,11 +104,10 @@ def _training(batch_size):
     backend, device = run.about["backend"], run.about["device"].upper()
     yield True, (f"Keras {run.about['versions']['keras']} trains with {backend} "
                f"{run.about['versions'][backend]} on the {device}")
-    epoch = run.history["seconds"].iloc[-1] * len(EMOTIONS) * REPORT_SIZES["train"] / images
-    minutes = epoch * report.epochs / 60
+    minutes = epoch * epochs / 60
     whole = f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
     faster = "; docs/gpu.md tells how to use a GPU" if device == "CPU" else ""
-    yield True, (f"the final model takes about {whole} on FER-2013: {report.epochs} epochs of "
+    yield True, (f"the final model takes about {whole} on FER-2013: {epochs} epochs of "
                f"{epoch:.0f} s{faster}")
 
 

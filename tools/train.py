@@ -7,7 +7,6 @@ The names are those of experiments/plan.py; @cpu and @gpu are lists of runs, in 
 """
 
 import argparse
-import collections
 import logging
 import os
 import signal
@@ -112,42 +111,30 @@ def train_one(model: str, seed: int, arguments: argparse.Namespace) -> None:
 
 
 def foretell(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> None:
-    """Say how long a list of runs will take here, from a few steps of each kind of training.
+    """Say how long a list of runs will take here, from a short training of each kind.
 
     Runs that are finished in ``--output`` take no time.
     """
-    from experiments.plan import ALL
-    from fer_helpers import dataset as ds
-    from fer_helpers import training, winograd
-    from fer_helpers.course import EMOTIONS
+    from check import timed
 
-    pixels = ds.load_balanced(ds.Dataset(ds.FIXTURE), ds.FIXTURE_SIZES).train
-    batch = ds.Examples(*(part[:arguments.batch_size] for part in pixels))
+    from experiments.plan import ALL
+    from fer_helpers.dataset import REPORT_SIZES
+    from fer_helpers.training import Settings
+
     if arguments.output:
         runs = [(name, seed) for name, seed in runs
                 if not (arguments.output / f"{name}_seed{seed}.npz").exists()]
-    images = len(EMOTIONS) * (arguments.train_per_class or ds.REPORT_SIZES["train"])
-    seconds = collections.Counter()
-    step = {}  # seconds a step, by what a step depends on
+    share = (arguments.train_per_class or REPORT_SIZES["train"]) / REPORT_SIZES["train"]
+    epoch: dict[tuple, float] = {}  # seconds, by what they depend on
+    seconds = 0.0
     for name, _ in runs:
         experiment = ALL[name]
-        settings = training.Settings(batch_size=len(batch.labels), **experiment.settings)
-        network = experiment.build()
-        shown = batch._replace(images=experiment.recipe.images(batch.images, settings.epochs - 1,
-                                                               settings.epochs))
-        key = network.count_params(), shown.images.shape
-        if key not in step:
-            model = training.compiled(network, settings)
-            winograd.speed_up(network)
-            for _ in range(4):  # the first compiles
-                started = time.monotonic()
-                model.train_on_batch(shown.images, shown.labels)
-                step[key] = time.monotonic() - started
-        epochs = arguments.epochs or settings.epochs
-        seconds[name] += step[key] * epochs * (images // arguments.batch_size)
+        key = experiment.build().count_params(), experiment.recipe
+        if key not in epoch:
+            epoch[key] = timed(experiment.build, arguments.batch_size, recipe=experiment.recipe)[1]
+        seconds += share * epoch[key] * (arguments.epochs or Settings(**experiment.settings).epochs)
     jobs = arguments.workers or 1
-    hours = sum(seconds.values()) / 3600
-    print(f"{len(runs)} runs: about {hours:.1f} hours of training one after the other"
+    print(f"{len(runs)} runs: about {seconds / 3600:.1f} hours of training one after the other"
           + (f", shared by {jobs}. What they gain by that depends on the machine." * (jobs > 1)
              or "."), flush=True)
 

@@ -4,11 +4,11 @@ Winograd's F(4×4, 3×3) is to a convolution what the fast Fourier transform is:
 same sums. Each tile of 4×4 outputs depends on 6×6 inputs. In transformed coordinates it costs one
 multiplication for each of the 36, not nine for each of the 16 outputs. The results differ in the
 last digits, as they do between two processors. (Libraries for GPUs do the same on their own.)
+Nothing here knows of faces or of this course.
 """
 
+import keras
 import numpy as np
-
-from fer_helpers.keras_quietly import device, keras
 
 ops = keras.ops
 
@@ -33,7 +33,7 @@ def speed_up(network) -> list[str]:
     Weights, layers and saved files stay what they were. Nothing is changed on a GPU, nor with
     PyTorch, whose gradients are its own.
     """
-    if device() != "cpu" or keras.backend.backend() == "torch":
+    if keras.backend.backend() == "torch" or keras.distribution.list_devices()[0][:3] != "cpu":
         return []
     chosen = [
         layer for layer in network.layers
