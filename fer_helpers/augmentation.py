@@ -29,23 +29,14 @@ class RandomAffine(keras.layers.Layer):
     Input and output are float images [n, height, width, channels]. At inference the images pass
     unchanged. Pixels from outside the image repeat the nearest edge pixel.
 
-    Parameters
-    ----------
-    rotation
-        Largest angle in degrees, to either side.
-    height_shift, width_shift
-        Largest shift to either side, as a fraction of the height or width. (In
-        ``ImageDataGenerator`` of Keras 3 the two are exchanged: ``height_shift_range`` moves the
-        image sideways. The report sets both to 0.1, so nothing changes for it.)
-    shear
-        Largest shear angle in degrees, to either side.
-    zoom
-        The zoom factors of width and height are drawn from ``1 - zoom`` to ``1 + zoom``, each on
-        its own, so a face can also grow wider or taller.
-    horizontal_flip
-        Mirror left and right in half of the images.
-    seed
-        Fixes the sequence of draws.
+    ``rotation`` and ``shear`` are the largest angles to either side, in degrees; ``height_shift``
+    and ``width_shift`` the largest shifts, as fractions of the height or width. The zoom factors of
+    width and height are drawn from ``1 - zoom`` to ``1 + zoom``, each on its own, so a face can
+    also grow wider or taller. ``horizontal_flip`` mirrors left and right in half of the images.
+    ``seed`` fixes the sequence of draws.
+
+    In ``ImageDataGenerator`` of Keras 3 the shifts are exchanged: ``height_shift_range`` moves the
+    image sideways. The report sets both to 0.1, so nothing changes for it.
     """
 
     def __init__(self, rotation=0.0, height_shift=0.0, width_shift=0.0, shear=0.0, zoom=0.0,
@@ -57,17 +48,14 @@ class RandomAffine(keras.layers.Layer):
         self.shear = shear
         self.zoom = zoom
         self.horizontal_flip = horizontal_flip
-        self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def draw_parameters(self, count):
         """Draw the parameters of ``count`` images, uniformly, as ``ImageDataGenerator`` does.
 
-        Returns
-        -------
-        dict of float32 tensors [count]
-            ``theta`` and ``shear`` in degrees; ``height_shift`` and ``width_shift`` as fractions;
-            ``zoom_x`` and ``zoom_y``, where below 1 magnifies; ``flip``, 1 or 0.
+        Returns a dict of float32 tensors [count]: ``theta`` and ``shear`` in degrees;
+        ``height_shift`` and ``width_shift`` as fractions; ``zoom_x`` and ``zoom_y``, where below 1
+        magnifies; ``flip``, 1 or 0.
         """
         def uniform(low, high):
             return keras.random.uniform((count,), low, high, seed=self.seed_generator)
@@ -131,8 +119,3 @@ class RandomAffine(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
-
-    def get_config(self):
-        names = ("rotation", "height_shift", "width_shift", "shear", "zoom", "horizontal_flip",
-                 "seed")
-        return super().get_config() | {name: getattr(self, name) for name in names}

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from fer_helpers import evaluation, models, plotting, report
@@ -19,7 +19,6 @@ IMAGES = RNG.integers(60, 200, (6, 48, 48, 1), dtype=np.uint8)
 LOG = report.printed_log()
 INTERVALS = pd.DataFrame({"value": [0.5, 0.6], "low": [0.4, 0.55], "high": [0.7, 0.65]},
                          index=["all", "new"])
-COUNTS = pd.DataFrame({"train": [3, 0], "test": [1, 20_000]}, index=["a", "b"])
 MATRIX = evaluation.confusion_matrix(LABELS, PREDICTIONS)
 REPORT = evaluation.classification_report(LABELS, PREDICTIONS)
 LAYERS = report.layer_comparison(models.layer_table(models.build_baseline()), "baseline")
@@ -28,7 +27,6 @@ DRAW = {
     "grid": lambda: plotting.plot_image_grid(IMAGES, list("abcdef"), 4, title="title"),
     "layers": lambda: plotting.plot_layer_table(LAYERS, "title"),
     "history": lambda: plotting.plot_history(LOG, "title", 18),
-    "bars": lambda: plotting.plot_bars(COUNTS, "title"),
     "confusion": lambda: plotting.plot_confusion_and_report(MATRIX, REPORT, "title"),
     "intervals": lambda: plotting.plot_intervals({"one": INTERVALS}, "accuracy"),
 }
@@ -97,7 +95,7 @@ def test_a_picture_that_looks_the_same_is_left_as_it_is(folder):
     Image.fromarray(pixels[1:]).save(folder / "one.png")
     assert not plotting.look_alike(folder / "one.png", folder / "other.png")
     path = folder / "fixture" / "x.png"
-    for figure, stays in ((DRAW["bars"], False), (DRAW["bars"], True), (DRAW["grid"], False)):
+    for figure, stays in ((DRAW["layers"], False), (DRAW["layers"], True), (DRAW["grid"], False)):
         before = path.stat().st_mtime_ns if path.exists() else 0
         plotting.save_figure(figure(), "x", "fixture")
         assert (path.stat().st_mtime_ns == before) == stays
@@ -107,7 +105,7 @@ def test_an_unwritable_figures_folder(tmp_path, monkeypatch):
     (tmp_path / "taken").write_text("a file where the folder should be")
     monkeypatch.setenv("FER_FIGURES", str(tmp_path / "taken"))
     with pytest.raises(CourseError, match=r"taken.*cannot be written.*Check that the folder"):
-        plotting.save_figure(DRAW["bars"](), "x", "fixture")
+        plotting.save_figure(DRAW["layers"](), "x", "fixture")
 
 
 # what each shows
@@ -135,23 +133,6 @@ def test_images_are_shown_in_their_greys_each_under_its_title(colours):
         plotting.plot_image_grid(IMAGES, ["a"], 4)
 
 
-def test_bars_show_every_count_from_the_top_down():
-    axis = DRAW["bars"]().axes[0]
-    train, test = axis.containers
-    assert [bar.get_width() for bars in (train, test) for bar in bars] == [3, 0, 1, 20_000]
-    assert [to_hex(bars[0].get_facecolor()) for bars in (train, test)] \
-        == [TRAIN_COLOUR, TEST_COLOUR]
-    assert words(axis.texts) == ["3 train", "0 train", "1 test", "20,000 test"]
-    assert train[0].get_y() < test[0].get_y() < train[1].get_y(), "train above test"
-    assert words(axis.get_yticklabels()) == ["a", "b"] and axis.yaxis_inverted()
-    assert (axis.get_xlabel(), axis.get_ylabel(), len(axis.get_xticks())) == ("", "", 0)
-    assert not any(axis.spines[side].get_visible() for side in ("left", "bottom"))
-    assert axis.get_xlim()[1] > 21_000, "room for the number"
-    alone = plotting.plot_bars(COUNTS[["train"]], "title", ["red"]).axes[0]
-    assert words(alone.texts) == ["3", "0"]
-    assert to_hex(alone.containers[0][0].get_facecolor()) == to_hex("red")
-
-
 def test_layer_table_shows_both_and_marks_what_differs_only():
     axis, table = DRAW["layers"]().axes[0], LAYERS
     cells = axis.tables[0].get_celld()
@@ -166,49 +147,45 @@ def test_layer_table_shows_both_and_marks_what_differs_only():
     assert not axis.axison
 
 
-@pytest.mark.parametrize("behind", [None, ("report", LOG)])
-@pytest.mark.parametrize("kept", [None, 18])
-def test_history_draws_the_numbers_given(behind, kept):
-    ours = LOG[:15] * 1.1
-    figure = plotting.plot_history(ours, "title", kept, behind=behind)
+@pytest.mark.parametrize("kept", [None, 12])
+@pytest.mark.parametrize("factor", [1, 100])
+def test_history_draws_the_numbers_given(kept, factor):
+    """A loss that falls to less than a fourth has a log scale; accuracy never has."""
+    ours = (LOG[:15] * 1.1).assign(loss=np.linspace(2 * factor, 1, 15))
+    ours["val_loss"] = ours["loss"] / 1.9
+    figure = plotting.plot_history(ours, "title", kept)
     left, right = figure.axes
     for axis, name in ((left, "accuracy"), (right, "loss")):
-        lines = {line.get_label(): line for line in axis.lines}
-        expected = {"train (augmented)": (ours[name], TRAIN_COLOUR, "-"),
-                    "test": (ours[f"val_{name}"], TEST_COLOUR, "-")}
-        if behind:
-            expected |= {"report: train (augmented)": (LOG[name], TRAIN_COLOUR, "--"),
-                         "report: test": (LOG[f"val_{name}"], TEST_COLOUR, "--")}
-        for label, (values, colour, style) in expected.items():
-            np.testing.assert_array_equal(lines[label].get_xydata(),
-                                          np.column_stack([values.index, values]))
-            assert (lines[label].get_color(), lines[label].get_linestyle()) == (colour, style)
-        assert lines["test"].get_marker() != lines["train (augmented)"].get_marker() != "None"
+        train, test, *others = axis.lines
+        for line, column, label, colour in ((train, name, "train (augmented)", TRAIN_COLOUR),
+                                            (test, f"val_{name}", "test", TEST_COLOUR)):
+            np.testing.assert_array_equal(line.get_xydata().T, [ours.index, ours[column]])
+            assert (line.get_label(), line.get_color(), line.get_linestyle()) == (
+                label, colour, "-")
+        assert test.get_marker() != train.get_marker() != "None"
         if kept:
-            assert lines["weights kept: epoch 18"].get_xdata() == [18, 18]
-        assert len(lines) == len(expected) + bool(kept) + (name == "accuracy")
-        assert (axis.get_xlabel(), axis.get_ylabel().split(" (")[0]) == ("epoch", name)
-        assert axis.get_xlim() == (0.5, (20 if behind else 15) + 0.5)
+            dotted = others.pop(0)
+            assert (dotted.get_label(), dotted.get_linestyle()) == ("weights kept: epoch 12", ":")
+            assert dotted.get_xdata() == [12, 12]
+        if axis is left:
+            guessing = others.pop()
+            assert (guessing.get_label(), *guessing.get_ydata()) == ("guessing (17%)", 1 / 6, 1 / 6)
+        assert not others and axis.get_xlabel() == "epoch" and axis.get_xlim() == (0.5, 15.5)
         assert all(tick == int(tick) for tick in axis.get_xticks())
-    guessing = [line for line in left.lines if line.get_label() == "guessing (17%)"]
-    assert guessing[0].get_ydata() == [1 / 6, 1 / 6]
-    assert left.get_ylim()[0] == 0
-    assert {*words(figure.legends[0].get_texts())} == {line.get_label() for line in left.lines}
-
-
-@pytest.mark.parametrize(("first", "scale"), [(4.1, "log"), (3.9, "linear")])
-def test_losses_that_fall_to_a_quarter_get_a_log_scale(first, scale):
-    losses = pd.DataFrame({"loss": [first, 1.0], "val_loss": [2.0, 1.2]}, index=[1, 2])
-    history = losses.assign(accuracy=0.3, val_accuracy=0.3)
-    for drawn in (plotting.plot_history(history, ""), plotting.plot_history(
-            history[1:], "", behind=("other", history))):
-        axis = drawn.axes[1]
-        assert axis.get_yscale() == scale
-        assert axis.get_ylabel() == ("loss (log scale)" if scale == "log" else "loss")
-        drawn.draw_without_rendering()
-        assert ({"1", "2", "5"} <= {*words(axis.get_yticklabels())}) == (scale == "log")
-        assert not any(words(axis.get_yticklabels(minor=True)))
-        assert (axis.get_ylim()[0] == 0) == (scale == "linear")
+    figure.draw_without_rendering()
+    assert "30%" in words(left.get_yticklabels())
+    assert left.get_ylim()[0] == 0 and left.get_ylabel() == "accuracy"
+    if factor == 1:
+        assert (right.get_yscale(), right.get_ylabel()) == ("linear", "loss")
+        assert right.get_ylim()[0] == 0
+    else:
+        assert (right.get_yscale(), right.get_ylabel()) == ("log", "loss (log scale)")
+        assert {"1", "2", "5", "10", "200"} <= {*words(right.get_yticklabels())}
+        assert 0.3 < right.get_ylim()[0] < ours["val_loss"].min()
+        assert {*words(right.get_yticklabels(minor=True))} == {""}
+    assert len(figure.legends[0].get_texts()) == 3 + bool(kept)
+    nearly = plotting.plot_history(ours[-8:].assign(loss=4.0, val_loss=1.0), "").axes[1]
+    assert nearly.get_yscale() == "linear", "four times is not enough"
     [one] = (tick for tick in plotting.plot_history(LOG[:1], "").axes[0].get_xticks()
              if 0.5 < tick < 1.5)
     assert one == 1, "a whole epoch"
