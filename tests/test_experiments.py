@@ -28,6 +28,18 @@ def test_the_plan_names_every_training_of_its_lists_once():
     assert plan.ALL["baseline_0.001_mirror_0.25"].settings == plan.ALL["baseline"].settings
 
 
+def test_the_experiments_are_the_reports():
+    settings = Settings()
+    assert (settings.epochs, settings.batch_size, settings.learning_rate, settings.patience) == (
+        20, 64, 0.0001, 3)
+    assert settings.augmentation == {"rotation": 30, "height_shift": 0.1, "width_shift": 0.1,
+                                     "shear": 0.1, "zoom": 0.1, "horizontal_flip": True}
+    mirror = {"learning_rate": 0.001, "patience": None, "augmentation": {"horizontal_flip": True}}
+    for name, more in (("final", {}), ("ablation", {}), ("baseline", mirror)):
+        assert plan.ALL[name].build().name == name
+        assert Settings(**plan.ALL[name].settings) == Settings(**more)
+
+
 @pytest.mark.parametrize("name", ["baseline_0.0003_later_0.5", "baseline_0.0005_none_0.25"])
 def test_a_cell_of_the_grid_is_what_its_name_says(name):
     _, rate, augmentation, dropout = name.split("_")
