@@ -37,13 +37,22 @@ def test_unused_images_are_kept_and_older_files_have_none(run, tmp_path):
     unused = runs.Answers(run.probabilities[:7], run.labels[:7], run.ids[:7])
     runs.save_run(dataclasses.replace(run, unused=unused), tmp_path / "new.npz")
     loaded = runs.load_run(tmp_path / "new.npz").unused
-    for one, other in zip(loaded, unused, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for name in runs.ARRAYS:
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(unused, name))
+    assert loaded.accuracy == (unused.predictions == unused.labels).mean()
     runs.save_run(run, tmp_path / "old.npz")
     assert runs.load_run(tmp_path / "old.npz").unused is None
-    runs.save_run(dataclasses.replace(run, unused=unused._replace(ids=run.ids[:6])),
-                  tmp_path / "torn.npz")
-    with pytest.raises(CourseError, match="6 ids for 7 labels"):
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"ids": 19}, "19 ids for 20 labels"), ({"labels": 19}, r"shape \(20, 6\)"),
+    ({"unused": True}, "7 ids for 20 labels")])
+def test_parts_of_another_length_are_refused(run, tmp_path, changes, message):
+    cut = {name: getattr(run, name)[:count] for name, count in changes.items() if name != "unused"}
+    if "unused" in changes:
+        cut = {"unused": runs.Answers(run.probabilities, run.labels, run.ids[:7])}
+    runs.save_run(dataclasses.replace(run, **cut), tmp_path / "torn.npz")
+    with pytest.raises(CourseError, match=rf"torn.npz is not a complete run .*{message}"):
         runs.load_run(tmp_path / "torn.npz")
 
 
@@ -167,13 +176,16 @@ def test_design_difference_is_welchs(made_up_run):
     expected = CompareMeans(*map(DescrStatsW, accuracies)).tconfint_diff(usevar="unequal")
     assert row.tolist() == pytest.approx([np.mean(accuracies[0]) - np.mean(accuracies[1]),
                                           *expected])
-    assert np.isnan(runs.design_difference(one, two[:1])[["low", "high"]]).all(), "no spread"
+    for first, second in ((one, two[:1]), (one[:1], two)):
+        assert np.isnan(runs.design_difference(first, second)[["low", "high"]]).all(), "no spread"
     double = runs.design_difference(one, two, lambda run: 2 * run.accuracy)
     assert double.tolist() == pytest.approx(2 * row), "any other number of a run"
 
 
-def test_runs_of_different_images_are_not_compared(made_up_run):
+@pytest.mark.parametrize("what", ["fingerprint", "dataset"])
+def test_runs_of_different_images_are_not_compared(made_up_run, what):
     one, other = (made_up_run("x", 0, np.ones(6)) for _ in range(2))
-    other.about["fingerprint"] = "another"
+    runs.same_images([one, other])
+    other.about[what] = "another"
     with pytest.raises(CourseError, match="of different images"):
         runs.design_difference([one, one], [one, other])

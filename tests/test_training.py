@@ -149,14 +149,6 @@ def test_an_epoch_is_told_in_one_line_with_the_minutes_left(fixture_sets, monkey
         assert line == f"Epoch  {epoch}/3    90 s  {told}{left}"
 
 
-def test_it_learns_and_is_measured_on_plain_training_images(fixture_sets):
-    same = fixture_sets._replace(test=fixture_sets.train)
-    run = train_tiny(same, stopping(patience=None, epochs=12))
-    assert run.accuracy > 0.4, "guessing is 0.17"
-    assert run.about["train_accuracy"] == pytest.approx(run.accuracy, abs=1e-6)
-    assert run.about["train_accuracy"] != pytest.approx(run.history["accuracy"].iloc[-1], abs=1e-3)
-
-
 def test_wide_convolutions_are_computed_fast_and_the_run_says_so(fixture_sets):
     made = []
 
@@ -254,15 +246,6 @@ def test_epochs_and_seeds_differ_in_order_augmentation_and_dropout(fixture_sets,
     kernels = [name for name in first[0][3] if name.endswith("dense/kernel")]
     assert not np.array_equal(*(first[i][3][kernels[0]] for i in (0, 2))), "other first weights"
     assert {rate for *_, rate, _ in steps} == {np.float32(1e-4)}
-
-
-def test_a_batch_is_the_images_that_belong_to_the_labels(fixture_sets, steps):
-    train_tiny(fixture_sets, Settings(epochs=1))
-    known = {image.tobytes(): label for image, label, _ in zip(*fixture_sets.train, strict=True)}
-    images = np.concatenate([images for images, *_ in steps])
-    labels = np.concatenate([labels for _, labels, *_ in steps])
-    assert [known[image.tobytes()] for image in images] == labels.tolist()
-    assert len({image.tobytes() for image in images}) > 120, "each once, but for planted copies"
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(3, 40), (100, 20), (None, 8)])
@@ -448,21 +431,6 @@ def test_shares_of_one_give_the_numbers_of_labels(fixture_sets):
     np.testing.assert_allclose(numbers(shares), numbers(labels), rtol=1e-3)
     np.testing.assert_array_equal(shares.labels, fixture_sets.test.labels)
     assert shares.settings == labels.settings
-
-
-def test_only_the_targets_differ(fixture_sets, steps, tmp_path):
-    crowd = ds.learn_from_crowd(fixture_sets, ds.votes_of(ds.Dataset(ds.FIXTURE)))
-    save_to = tmp_path / "run.npz"
-    for sets in (fixture_sets, crowd):
-        train_tiny(sets, Settings(epochs=2, seed=5), save_to=save_to if sets is crowd else None)
-    for one, other in zip(steps[:4], steps[4:], strict=True):
-        np.testing.assert_array_equal(one[0], other[0], "images in their order")
-    for name, first in steps[0][3].items():
-        np.testing.assert_array_equal(first, steps[4][3][name], f"{name} before the first step")
-    order = np.random.default_rng([5, 0]).permutation(180)[:64]
-    np.testing.assert_array_equal(steps[4][1], crowd.train.labels[order])
-    with pytest.raises(CourseError, match="targets"):
-        train_tiny(fixture_sets, Settings(epochs=2, seed=5), save_to=save_to)
 
 
 def test_a_network_that_learns_from_shares_gives_shares(fixture_sets):
