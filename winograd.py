@@ -17,7 +17,7 @@ LEAST_CHANNELS = 128  # with fewer, the transforms cost more than they save
 
 # Lavin & Gray, https://arxiv.org/abs/1509.09308, section 4.3: of inputs, kernel and outputs along
 # one side. The Kronecker product of a matrix with itself transforms both sides at once.
-_ONE_SIDE = (
+_ONE_SIDE: tuple[list, ...] = (
     [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
      [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]],
     [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],

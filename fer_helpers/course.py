@@ -46,7 +46,7 @@ class Stopped(KeyboardInterrupt):
     _render_traceback_ = CourseError._render_traceback_
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it is there whole or not at all, whenever the program is stopped.
 
     Raises CourseError if the folder cannot be written to or the disk is full.

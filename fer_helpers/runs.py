@@ -80,14 +80,13 @@ def load_run(path: Path) -> Run:
     try:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
-        settings, about, history = (
-            json.loads(str(content[name])) for name in ("settings", "about", "history"))
-        history = pd.DataFrame(history)
+        texts = {name: json.loads(str(content[name])) for name in ("settings", "history", "about")}
+        texts["history"] = history = pd.DataFrame(texts["history"])
         history.index = pd.RangeIndex(1, len(history) + 1, name="epoch")
         unused = None
         if "unused_ids" in content:
-            unused = Answers(*(content[f"unused_{name}"] for name in ARRAYS))
-        run = Run(*(content[name] for name in ARRAYS), settings, history, about, unused)
+            unused = Answers(**{name: content[f"unused_{name}"] for name in ARRAYS})
+        run = Run(**{name: content[name] for name in ARRAYS}, **texts, unused=unused)
         for answers in (run, unused or run):
             if answers.probabilities.shape != (len(answers.labels), len(EMOTIONS)):
                 raise ValueError(f"probabilities have shape {answers.probabilities.shape}")

@@ -183,7 +183,9 @@ class _Training:
 
     def __init__(self, network, data: Balanced, settings: Settings, recipe: Recipe):
         self.data, self.settings, self.recipe = data, settings, recipe
-        self.history, self.machines, self.best_weights = [], [], []
+        self.history: list[dict] = []
+        self.machines: list[dict] = []
+        self.best_weights: list[np.ndarray] = []
         dropout = [layer.rate for layer in network.layers
                    if isinstance(layer, keras.layers.Dropout)]
         self.label = json.loads(json.dumps({
@@ -194,7 +196,7 @@ class _Training:
             self.test = self.test._replace(labels=np.eye(len(EMOTIONS))[self.test.labels])
         self.model = compiled(network, settings, shares=shares, recipe=recipe,
                               steps=count // settings.batch_size * settings.epochs)
-        self.size = None  # of the images of the last step
+        self.size: tuple | None = None  # of the images of the last step
 
     def shown(self, examples: Examples, epoch: int | None = None) -> Examples:
         """Return images as an epoch shows them. Left out, it is the last one: so tests see them."""
@@ -290,7 +292,7 @@ class _Training:
 
     def save(self, path: Path, about: dict) -> None:
         """Write the state after an epoch: variables, best weights, history, machines."""
-        arrays = {f"state_{i}": np.asarray(v) for i, v in enumerate(self.variables())}
+        arrays: dict = {f"state_{i}": np.asarray(v) for i, v in enumerate(self.variables())}
         arrays |= {f"best_{i}": kept for i, kept in enumerate(self.best_weights)}
         text = json.dumps({"label": self.label | about, "history": self.history,
                            "machines": self.machines})

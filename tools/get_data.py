@@ -20,7 +20,7 @@ TRIES = 3  # kagglehub goes on where it was cut off
 BY_HAND = "Or download it in a browser: data/README.md tells how."
 
 
-def download() -> Path:
+def download() -> Path:  # type: ignore[return]  # the last try returns or raises
     """Return the folder that kagglehub keeps the dataset in; CourseError says what went wrong."""
     import kagglehub
     import requests

@@ -39,7 +39,7 @@ def settings_for_uv(listed: str) -> dict[str, str]:
 
 def with_uv() -> None:
     """Install uv with pip, by its lines in the lock; then all the others with uv."""
-    install(PIP, re.search(r"^uv==.*?(?=^\S|\Z)", LOCK.read_text("utf-8"), re.M | re.S)[0])
+    install(PIP, re.findall(r"^uv==.*?(?=^\S|\Z)", LOCK.read_text("utf-8"), re.M | re.S)[0])
     listed = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True).stdout
     uv = [sys.executable, "-m", "uv", "pip"]
     # What the user told uv itself comes last, and wins.
@@ -64,13 +64,15 @@ def main() -> int:
     """Install; return the exit status."""
     try:
         if sys.argv[1:] != ["pip"]:
-            return with_uv() or 0
+            with_uv()
+            return 0
     except subprocess.CalledProcessError:
         print("uv could not do it, see above. Now pip does; that takes some minutes.", flush=True)
     try:
-        return with_pip() or 0
+        with_pip()
     except subprocess.CalledProcessError:
         return 1  # pip has said why
+    return 0
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ def picture(path, cells) -> str:
 
 def gallery() -> str:
     """Return the page."""
-    cells, pictures = places(), {}
+    cells = places()
+    pictures: dict[str, list] = {}
     for path in sorted(GALLERY.parent.glob("*/*.png")):
         if not path.stem.endswith(("_here", "_faces")):
             pictures.setdefault(path.stem, []).append(path)

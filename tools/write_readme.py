@@ -98,7 +98,8 @@ def filled(text: str) -> str:
     for name, part in parts.items():
         marks = f"<!-- {name} -->", f"<!-- /{name} -->"
         pattern = f"(?<={marks[0]}).*?(?={marks[1]})"
-        text = re.sub(pattern, lambda _, p=part: f"\n\n{p}\n\n", text, flags=re.DOTALL)
+        new = f"\n\n{part}\n\n".replace("\\", r"\\")  # for re, a backslash is one if it is doubled
+        text = re.sub(pattern, new, text, flags=re.DOTALL)
     return text
 
 
