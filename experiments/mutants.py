@@ -35,6 +35,8 @@ COURSE = Path(__file__).resolve().parent.parent
 ENOUGH = 0.92
 ONEDNN = "test_training.py::test_convolutions_go_through_onednn_unless_told_otherwise"
 TESTS = {  # of rooms whose tests have another name than theirs
+    "training": ["test_training.py", "test_experiments.py::test_the_experiments_are_the_reports",
+                 "test_models.py::test_names_and_first_weights_depend_on_the_seed_and_not_on_history"],
     "keras_quietly": ["test_keras_quietly.py", ONEDNN], "notebook": ["test_notebook_helpers.py"],
     "beyond": ["test_models.py", "test_experiments.py"],
 }
@@ -45,7 +47,7 @@ HEAVY = ("fer_helpers.keras_quietly", "scipy.stats", "sklearn.decomposition", "s
 TASTE = set("""figsize fontsize fontweight weight labelpad pad padding lw ls ms alpha capsize dpi
     bbox bbox_to_anchor colWidths cellLoc width_ratios frameon loc ncols ha va rotation square
     layout tick_params cbar_kws rcParams set_edgecolor set_facecolor margins grid tight name
-    stacklevel strict""".split())  # noqa: SIM905
+    auto_set_font_size set_fontsize stacklevel strict""".split())  # noqa: SIM905
 EITHER = """MaxPooling2D/AveragePooling2D GlobalAveragePooling2D/GlobalMaxPooling2D relu/tanh
     softmax/sigmoid same/valid train/test exact/near left/right top/bottom min/max argmin/argmax
     idxmin/idxmax any/all cos/sin mean/median sum/mean floor/ceil maximum/minimum width/height

@@ -218,9 +218,8 @@ class _Training:
     @property
     def ended(self) -> bool:
         done, patience = len(self.history), self.settings.patience
-        waited = done - self.best_epoch
-        return done >= self.settings.epochs or (
-            patience is not None and waited >= max(patience, 1))
+        return done >= self.settings.epochs or bool(
+            patience and done - self.best_epoch >= patience)
 
     def go_on(self, checkpoint: Path | None, about: dict, watch, log) -> None:
         """Train to the end, one epoch after the other, and keep the state after each."""

@@ -97,6 +97,16 @@ def made_up_run():
     return make
 
 
+@pytest.fixture
+def trap():
+    """An array that prints when it is unpickled: nothing in a file may be executed."""
+    class Trap:
+        def __reduce__(self):
+            return print, ("executed",)
+
+    return np.array([Trap()], dtype=object)
+
+
 @pytest.fixture(scope="session")
 def functions_of():
     """Read the functions that a notebook defines, and what it imports, without running it."""

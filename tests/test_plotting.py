@@ -77,10 +77,11 @@ def test_a_figure_says_its_dataset_and_git_ignores_real_faces(name, dataset, fil
     assert said.get_text() == f"dataset: {dataset}"
     x, y = figure.transFigure.inverted().transform(said.get_window_extent()).T
     assert 0.5 < x[0] < x[1] <= 1 and y[1] <= 0.001, "below, at the right"
-    for size in ((48, 40), (40, 48)):  # only 48 x 48 is a face
-        other = plt.figure()
-        other.subplots().imshow(np.zeros((*size, 3)))
-        assert not plotting.shows_images(other)
+    for size in ((48, 40), (40, 48), (48, 48)):  # only 48 x 48 is a face
+        left, right = plt.figure().subplots(1, 2)
+        left.imshow(np.zeros((*size, 3)))
+        right.imshow(np.zeros((6, 6)))
+        assert plotting.shows_images(left.figure) == (size == (48, 48))
 
 
 def test_a_picture_that_looks_the_same_is_left_as_it_is(folder):
@@ -91,7 +92,8 @@ def test_a_picture_that_looks_the_same_is_left_as_it_is(folder):
         Image.fromarray(pixels).save(folder / "one.png")
         pixels[0, :changed, 1] -= amount
         Image.fromarray(pixels).save(folder / "other.png")
-        assert plotting.look_alike(folder / "one.png", folder / "other.png") == alike, name
+        for pair in (("one.png", "other.png"), ("other.png", "one.png")):
+            assert plotting.look_alike(*(folder / name for name in pair)) == alike, name
     Image.fromarray(pixels[1:]).save(folder / "one.png")
     assert not plotting.look_alike(folder / "one.png", folder / "other.png")
     path = folder / "fixture" / "x.png"
@@ -117,6 +119,7 @@ def test_images_are_shown_in_their_greys_each_under_its_title(colours):
     assert len(figure.axes) == 8
     for axis, image, title in zip(figure.axes, IMAGES, "abcdef", strict=False):
         [shown] = axis.images
+        assert shown.get_clim() == (0, 255)
         np.testing.assert_array_equal(shown.get_array(), image[..., 0])
         black, grey, white = shown.to_rgba(np.array([[0, 128, 255]]))[0, :, :3]
         assert (*black, *white) == (0, 0, 0, 1, 1, 1) and grey == pytest.approx([0.5] * 3, abs=0.01)
@@ -144,6 +147,8 @@ def test_layer_table_shows_both_and_marks_what_differs_only():
     red = {cell.get_text().get_text() for cell in cells.values()
            if cell.get_text().get_color() == ALERT_COLOUR}
     assert red == {"36,832", "1536", "3,718,048", "1", "1,280"}
+    assert {cells[0, i].get_text().get_weight() for i in range(5)} == {"bold"}
+    assert [cells[1, i].get_text().get_ha() for i in range(5)] == ["left", *["right"] * 4]
     assert not axis.axison
 
 
@@ -173,7 +178,7 @@ def test_history_draws_the_numbers_given(kept, factor):
         assert not others and axis.get_xlabel() == "epoch" and axis.get_xlim() == (0.5, 15.5)
         assert all(tick == int(tick) for tick in axis.get_xticks())
     figure.draw_without_rendering()
-    assert "30%" in words(left.get_yticklabels())
+    assert {"10%", "50%"} <= {*words(left.get_yticklabels())}
     assert left.get_ylim()[0] == 0 and left.get_ylabel() == "accuracy"
     if factor == 1:
         assert (right.get_yscale(), right.get_ylabel()) == ("linear", "loss")
@@ -184,8 +189,9 @@ def test_history_draws_the_numbers_given(kept, factor):
         assert 0.3 < right.get_ylim()[0] < ours["val_loss"].min()
         assert {*words(right.get_yticklabels(minor=True))} == {""}
     assert len(figure.legends[0].get_texts()) == 3 + bool(kept)
-    nearly = plotting.plot_history(ours[-8:].assign(loss=4.0, val_loss=1.0), "").axes[1]
-    assert nearly.get_yscale() == "linear", "four times is not enough"
+    for first, scale in ((4.0, "linear"), (4.1, "log")):  # four times is not enough
+        drawn = plotting.plot_history(ours.assign(loss=first, val_loss=1.0), "")
+        assert drawn.axes[1].get_yscale() == scale
     [one] = (tick for tick in plotting.plot_history(LOG[:1], "").axes[0].get_xticks()
              if 0.5 < tick < 1.5)
     assert one == 1, "a whole epoch"
@@ -202,13 +208,18 @@ def test_intervals_are_drawn_from_low_to_high_and_downwards():
     dots = [bars.lines[0] for bars in axis.containers]
     np.testing.assert_allclose([np.array(line.get_xdata(), float) for line in dots],
                                [table["value"] for table in tables.values()])
-    assert len({line.get_color() for line in dots}) == len({d.get_marker() for d in dots}) == 3
+    colours = [plt.cm.viridis(place) for place in (0, 0.29, 0.58)]  # dark enough on white
+    assert [line.get_color() for line in dots] == colours
+    assert [line.get_marker() for line in dots] == list("osD")
     assert any(list(line.get_xdata()) == [0.25, 0.25] for line in axis.lines)
     assert words(axis.get_yticklabels()) == ["all", "new"] and list(axis.get_yticks()) == [0, 1]
     assert axis.get_ylim() == (1.5, -0.5) and axis.get_xlabel() == "accuracy"
     assert words(axis.get_legend().get_texts()) == ["one", "two", "three"]
     figure.draw_without_rendering()
     assert {*words(axis.get_xticklabels())} >= {"40%", "60%"}
+    points = plotting.plot_intervals({"": INTERVALS - 0.55}, "points", mark=0)
+    points.draw_without_rendering()
+    assert {*words(points.axes[0].get_xticklabels())} >= {"-10", "0", "+10"}
     alone = DRAW["intervals"]().axes[0]
     assert alone.get_legend() is None and len(alone.lines) == len(axis.lines) / 3 - 1 / 3
     rows = INTERVALS.set_axis(["a", "b"]), INTERVALS[:1].set_axis(["c"])
@@ -240,3 +251,4 @@ def test_confusion_matrix_runs_true_down_and_predicted_across_and_darker_is_more
     red, green, _, _ = right.collections[0].get_facecolors().T
     assert green.mean() > red.mean() and (right.get_xlabel(), right.get_ylabel()) == ("", "")
     assert list(right.lines[0].get_ydata()) == [6, 6], "the means stand apart"
+    assert right.lines[0].get_color() == "white"

@@ -74,10 +74,11 @@ def test_damaged_run(run, tmp_path, damage):
         runs.load_run(path)
 
 
-def test_a_run_that_hides_a_pickle_is_refused(tmp_path):
-    np.savez(tmp_path / "run.npz", history=np.array([{"a": 1}], dtype=object), allow_pickle=True)
+def test_a_run_that_hides_a_program_is_refused(tmp_path, capsys, trap):
+    np.savez(tmp_path / "run.npz", history=trap, allow_pickle=True)
     with pytest.raises(CourseError, match="not a complete run"):
         runs.load_run(tmp_path / "run.npz")
+    assert capsys.readouterr().out == ""
 
 
 def test_reference_runs_can_be_read():
@@ -144,18 +145,21 @@ def test_three_accuracies_against_scikit_learn(made_up_run):
         other.labels[~other_copy], other.predictions[~other_copy], average="macro"))
     assert 1 / 6 < row["unused"] < 2 / 6 < row["test images"], "one class and a half, and copies"
     assert np.isnan(runs.accuracies([run]).loc[3, "unused"]), "an older file"
-    table = runs.closing_table("baseline", dataclasses.replace(run, unused=unused))
-    assert table["run made here"].iloc[4:7].tolist() == [f"{value:.2%}" for value in row]
+    for given, last in ((unused, [f"{row['unused']:.2%}"]), (None, [""])):
+        table = runs.closing_table("baseline", dataclasses.replace(run, unused=given))
+        assert table["run made here"].iloc[4:7].tolist() == [
+            *(f"{value:.2%}" for value in row[:2]), *last]
 
 
 def test_closing_table(monkeypatch, made_up_run):
     shipped = [made_up_run("final", 0, [1, 0, 0, 0], epochs=20),
-               made_up_run("final", 1, [1, 1, 1, 0], epochs=17)]
+               made_up_run("final", 1, [1, 1, 1, 0], epochs=17),
+               made_up_run("final", 2, [1, 1, 0, 0], epochs=18)]
     monkeypatch.setattr(runs, "reference_runs", lambda model: shipped)
     here = made_up_run("final", 0, [1, 1, 0, 0], sure=0.5)
     table = runs.closing_table("final", here)
     assert list(table.columns) == ["report", "shipped runs", "drawn faces"]
-    assert table.loc["runs"].tolist() == ["1", "2", "1"]
+    assert table.loc["runs"].tolist() == ["1", "3", "1"]
     assert table.loc["test images"].tolist() == ["3,594", "4", "4"]
     assert table.loc["epochs run"].tolist() == ["20", "17 to 20", "2"]
     assert table.loc["test accuracy"].tolist() == [

@@ -98,7 +98,7 @@ class Growing(Recipe):
         return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
 
     def images(self, images, epoch, epochs):
-        return images[:, ::2, ::2] if epoch < epochs - 1 else images
+        return images[:, ::2, ::2] if epoch != epochs - 1 else images
 
     def predict(self, model, images, batch_size):
         return training.predict(model, images, batch_size)[:, ::-1]
@@ -135,18 +135,21 @@ def test_a_run_holds_what_was_predicted(fixture_sets):
 
 
 def test_an_epoch_is_told_in_one_line_with_the_minutes_left(fixture_sets, monkeypatch):
-    """Two clocks: the wall's goes on by 90 seconds at each look, the processor's by 7."""
+    """Two clocks: the wall's goes on by 6000 s at each look, the processor's by 7."""
     monkeypatch.setattr(training, "time", SimpleNamespace(
-        perf_counter=itertools.count(0, 90).__next__, process_time=itertools.count(0, 7).__next__))
+        perf_counter=itertools.count(0, 6000).__next__,
+        process_time=itertools.count(0, 7).__next__))
     lines = []
     run = train_tiny(fixture_sets, Settings(epochs=3, patience=None), log=lines.append)
-    assert run.history["seconds"].tolist() == [90] * 3
+    assert run.history["seconds"].tolist() == [6000] * 3
     assert run.history["cpu_seconds"].tolist() == [7] * 3
-    for epoch, line, left in zip((1, 2, 3), lines, ("  about 3 min left", "  about 2 min left", ""),
-                                 strict=True):
+    left = ("  about 200 min left", "  about 100 min left", "")
+    for epoch, line, left in zip((1, 2, 3), lines, left, strict=True):
         told = "  ".join(f"{name} {run.history[name][epoch]:.4f}"
                          for name in ("accuracy", "loss", "val_accuracy", "val_loss"))
-        assert line == f"Epoch  {epoch}/3    90 s  {told}{left}"
+        assert line == f"Epoch  {epoch}/3  6000 s  {told}{left}"
+    row = run.history.assign(seconds=60.0).to_dict("records")[:1]
+    assert training._epoch_line(row, 2).endswith(f"val_loss {row[0]['val_loss']:.4f}"), "a minute"
 
 
 def test_wide_convolutions_are_computed_fast_and_the_run_says_so(fixture_sets):
@@ -159,7 +162,8 @@ def test_wide_convolutions_are_computed_fast_and_the_run_says_so(fixture_sets):
             keras.layers.GlobalAveragePooling2D(), keras.layers.Softmax()]))
         return made[0]
 
-    run = training.train(wide, fixture_sets, Settings(epochs=1), log=lambda line: None)
+    settings = Settings(epochs=1, batch_size=180)  # all images in one batch
+    run = training.train(wide, fixture_sets, settings, log=lambda line: None)
     assert made[0].layers[2].convolution_op is winograd.convolve
     assert run.about["winograd"] == [made[0].layers[2].name]
 
@@ -287,7 +291,9 @@ def test_a_stopped_training_goes_on_with_the_same_numbers(
 
 def test_a_recipe_comes_from_outside(fixture_sets, steps, tmp_path):
     settings = Settings(epochs=3, batch_size=60, learning_rate=0.01, patience=None)
-    same = fixture_sets._replace(test=fixture_sets.train)
+    # Plain training images, each twice: as accurate, but of another number.
+    twice = Examples(*(np.concatenate([part, part]) for part in fixture_sets.train))
+    same = fixture_sets._replace(test=twice)
 
     def trained(log=lambda line: None, recipe=GROWING, **more):
         return training.train(small_network, same, settings, log=log, recipe=recipe, **more)
@@ -317,7 +323,7 @@ def begun(fixture_sets, tmp_path):
     return tmp_path / "run.npz"
 
 
-def test_what_does_not_belong_together_is_refused(fixture_sets, begun):
+def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, capsys):
     def again(epochs=3, **about):
         return train_tiny(fixture_sets._replace(about=fixture_sets.about | about),
                           Settings(epochs=epochs), save_to=begun)
@@ -338,6 +344,11 @@ def test_what_does_not_belong_together_is_refused(fixture_sets, begun):
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(CourseError, match=r"run.checkpoint cannot be continued.*Move it away"):
         again()
+    with checkpoint.open("wb") as file:
+        np.savez(file, text=trap, allow_pickle=True)
+    with pytest.raises(CourseError, match="checkpoint cannot be continued"):
+        again()
+    assert capsys.readouterr().out == ""
     checkpoint.unlink()
     first, lines = again(), []
     refused(begun)
