@@ -143,11 +143,11 @@ def test_an_epoch_is_told_in_one_line_with_the_minutes_left(fixture_sets, monkey
     run = train_tiny(fixture_sets, Settings(epochs=3, patience=None), log=lines.append)
     assert run.history["seconds"].tolist() == [6000] * 3
     assert run.history["cpu_seconds"].tolist() == [7] * 3
-    left = ("  about 200 min left", "  about 100 min left", "")
-    for epoch, line, left in zip((1, 2, 3), lines, left, strict=True):
+    ends = ("  about 200 min left", "  about 100 min left", "")
+    for epoch, line, end in zip((1, 2, 3), lines, ends, strict=True):
         told = "  ".join(f"{name} {run.history[name][epoch]:.4f}"
                          for name in ("accuracy", "loss", "val_accuracy", "val_loss"))
-        assert line == f"Epoch  {epoch}/3  6000 s  {told}{left}"
+        assert line == f"Epoch  {epoch}/3  6000 s  {told}{end}"
     row = run.history.assign(seconds=60.0).to_dict("records")[:1]
     assert training._epoch_line(row, 2).endswith(f"val_loss {row[0]['val_loss']:.4f}"), "a minute"
 
