@@ -119,10 +119,12 @@ def changes(node):
 def serious(tree):
     """Walk over a tree in order, without messages of errors, types, and matters of taste."""
     skipped = (ast.Raise, ast.Import, ast.ImportFrom, ast.arg)
+    types = getattr(tree, "annotation", None), getattr(tree, "returns", None)
     for child in ast.iter_child_nodes(tree):
         name = (child.arg or "" if isinstance(child, ast.keyword) else ast.unparse(child.func)
                 if isinstance(child, ast.Call) else "")
-        if not isinstance(child, skipped) and not {name, *name.split(".")} & TASTE:
+        if not isinstance(child, skipped) and child not in types \
+                and not {name, *name.split(".")} & TASTE:
             yield child
             yield from serious(child)
 
