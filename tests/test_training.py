@@ -1,5 +1,6 @@
 """training.py: one training as the report made it, stopped and continued at any place."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
