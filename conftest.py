@@ -6,13 +6,11 @@ from pathlib import Path
 
 COURSE = Path(__file__).resolve().parent
 
-# Tests run on the fixture, whatever the user has; figures and cache go elsewhere.
+# Tests run on the fixture, whatever the user has; figures go elsewhere.
 os.environ["FER_DATA"] = str(COURSE / "data" / "fixture")
-if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of pytest-xdist share these folders
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of pytest-xdist share this folder
     FIGURES = tempfile.TemporaryDirectory(prefix="fer_figures_")
     os.environ["FER_FIGURES"] = FIGURES.name
-    CACHE = tempfile.TemporaryDirectory(prefix="fer_cache_")
-    os.environ["FER_CACHE"] = CACHE.name
 
 
 def pytest_collectstart(collector):

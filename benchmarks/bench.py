@@ -212,7 +212,8 @@ def time_network(network: str, folder: Path, sizes) -> list[dict]:
 
 def time_dataset(root: Path, name: str, repeats: int) -> list[dict]:
     """Time what works on a whole dataset, beside Keras's loading of a folder."""
-    from fer_helpers import copies, evaluation
+    from experiments.near_copies import similar_pairs
+    from fer_helpers import evaluation
     from fer_helpers.keras_quietly import keras
 
     def load_with_keras():
@@ -225,20 +226,18 @@ def time_dataset(root: Path, name: str, repeats: int) -> list[dict]:
         evaluation.bootstrap(np.arange(count) % 2, np.arange(count) // 2)  # groups of two copies
 
     calls = {("load", "course"): lambda: Dataset(root).pixels,
-             ("load", "course, from the cache"): lambda: Dataset(root).pixels,
              ("load", "Keras"): load_with_keras,
-             ("near copies", "course"): lambda: copies.similar_pairs(Dataset(root)),
+             ("near copies", "course"): lambda: similar_pairs(pixels),
              ("bootstrap", "course"): bootstrap}
     if not root.is_dir():
         del calls["load", "Keras"]
-    rows, count = [], len(Dataset(root).pixels)
+    pixels, rows = Dataset(root).pixels, []
+    count = len(pixels)
     for repeat in range(repeats):
         print(f"{name}: {repeat + 1} of {repeats}", file=sys.stderr)
-        with tempfile.TemporaryDirectory() as cache:
-            os.environ["FER_CACHE"] = cache
-            rows += [{"what": f"{what}, {name}", "way": way, "repeat": repeat, "wall": wall,
-                      "cpu": cpu, "images": count} for (what, way), call in calls.items()
-                     for wall, cpu in [timed(call)]]
+        rows += [{"what": f"{what}, {name}", "way": way, "repeat": repeat, "wall": wall,
+                  "cpu": cpu, "images": count} for (what, way), call in calls.items()
+                 for wall, cpu in [timed(call)]]
     return rows
 
 

@@ -1,12 +1,14 @@
-"""Notebook 10's network and its recipe: nothing here is the report's."""
+"""What is not the report's: notebook 10's network and recipe, and other targets than labels."""
 
 import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 
-from fer_helpers.course import EMOTIONS
-from fer_helpers.dataset import Balanced
+from fer_helpers.course import EMOTIONS, CourseError
+from fer_helpers.dataset import FIXTURE, Balanced, Dataset
+from fer_helpers.identity import VOTES, images
 from fer_helpers.keras_quietly import keras
 from fer_helpers.training import Recipe, predict
 
@@ -88,3 +90,33 @@ def smooth_labels(data: Balanced, amount: float = 0.1) -> Balanced:
     shares = (1 - amount) * shares + amount / len(EMOTIONS)
     return data._replace(train=data.train._replace(labels=shares),
                          about=data.about | {"targets": f"labels smoothed by {amount:g}"})
+
+
+def votes_of(dataset: Dataset) -> pd.DataFrame:
+    """Return what ten people say of each image: counts of their answers, one row a path.
+
+    The columns are the six classes, then four other answers. The original FER-2013 has the votes
+    of FER+ (Barsoum et al., 2016), the fixture has drawn ones. Raises CourseError for any other.
+    """
+    if dataset.is_fixture:
+        table = pd.read_csv(FIXTURE / "votes.csv")
+    elif dataset.name == "fer2013":
+        table = images()
+    else:
+        raise CourseError(f"{dataset.root} comes without votes: only the original FER-2013 and the "
+                          "fixture have them. data/README.md tells how to get the original.")
+    return table.set_index("path")[list(VOTES)].rename(columns=VOTES)
+
+
+def learn_from_crowd(data: Balanced, votes: pd.DataFrame) -> Balanced:
+    """Replace the labels of the training images by the crowd's shares of the six classes.
+
+    ``votes`` is from :func:`votes_of`. Other answers than the six do not count; an image without
+    any of the six keeps its label, as a share of 1. Test labels stay.
+    """
+    counts = votes.loc[data.train.ids, list(EMOTIONS)].to_numpy(np.float32)
+    nobody = counts.sum(axis=1) == 0
+    counts[nobody, data.train.labels[nobody]] = 1
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return data._replace(train=data.train._replace(labels=shares),
+                         about=data.about | {"targets": "the crowd's shares"})

@@ -6,8 +6,8 @@ FER2013_ZIP is Kaggle's msambare/fer2013, FER2013_CSV the competition's file, an
 with one line for each of its rows: row, path in the zip, usage, and the ten votes of FER+. Writes
 data/reference/fer2013_images.csv.gz and fer2013_signatures.npz. Neither holds an image. The table
 gets four columns more, all from Kaggle's files: images with the same number in `digest` have the
-same pixels, those with the same number in `group` are exact or near copies (fer_helpers/copies.py),
-and `brightness` and `contrast` are mean and standard deviation of the grey values.
+same pixels, those with the same number in `group` are exact or near copies (near_copies.py), and
+`brightness` and `contrast` are mean and standard deviation of the grey values.
 """
 
 import gzip
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fer_helpers import copies
+from experiments.near_copies import find_groups, similar_pairs
 from fer_helpers.course import write_whole
 from fer_helpers.dataset import Dataset, index_images
 from fer_helpers.identity import COUNT, IMAGES, SIGNATURES, signatures
@@ -38,7 +38,7 @@ def main(archive: Path, csv: Path, rows: Path) -> None:
         sys.exit(f"{rows} does not have one line for each row from 0 to {COUNT - 1}.")
     dataset = Dataset(archive.absolute())
     index = index_images(dataset).set_index("path")
-    index["group"] = copies.find_groups(index, copies.similar_pairs(dataset))
+    index["group"] = find_groups(index, similar_pairs(dataset.pixels))
     index = index.loc[table["path"]]
     table = table.assign(
         digest=pd.factorize(index["digest"])[0], group=pd.factorize(index["group"])[0],

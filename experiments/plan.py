@@ -11,9 +11,18 @@ from itertools import product
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit
 
-from experiments.beyond import RECIPE, SMALL_WARP, Beyond, build_compact, smooth_labels
-from fer_helpers import copies, models
+from experiments.beyond import (
+    RECIPE,
+    SMALL_WARP,
+    Beyond,
+    build_compact,
+    learn_from_crowd,
+    smooth_labels,
+    votes_of,
+)
+from experiments.near_copies import mark_copies
 from fer_helpers import dataset as ds
+from fer_helpers import models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.course import EMOTIONS
 from fer_helpers.training import REPORT, Recipe
@@ -34,7 +43,7 @@ class Experiment:
         data = self.load(dataset, per_class)
         if self.targets == "smooth":
             return smooth_labels(data)
-        return ds.learn_from_crowd(data, ds.votes_of(dataset)) if self.targets == "crowd" else data
+        return learn_from_crowd(data, votes_of(dataset)) if self.targets == "crowd" else data
 
 
 def held_out(dataset: ds.Dataset, per_class: dict[str, int], images="balanced") -> ds.Balanced:
@@ -43,24 +52,19 @@ def held_out(dataset: ds.Dataset, per_class: dict[str, int], images="balanced") 
     Copies of a picture stay together (``hold_out``). All test images of the six classes are then
     *unused*. ``images="all"`` trains on as many images as there are.
     """
-    marked = copies.mark_copies(dataset)
+    marked = mark_copies(dataset)
     index = hold_out(marked)
     sizes = {"train": round(per_class["train"] * 5 / 6), "test": round(per_class["train"] / 6)}
     kept = ds.balance(index, sizes)
     if images == "all":
         kept = index[(index["split"] == "train") | index.index.isin(kept.index)]
-    unused = marked[(marked["split"] == "test") & marked["emotion"].isin(EMOTIONS)]
-    train, validation = (kept[kept["split"] == split] for split in ds.SPLITS)
-    about = {"dataset": dataset.name, "form": dataset.form, "fingerprint": ds.fingerprint(kept)}
-    train, validation, unused = (
-        ds.load_images(dataset, frame) for frame in (train, validation, unused))
-    return ds.Balanced(train, validation, about, unused)
+    return ds.load_split(dataset, kept, unused=marked[marked["split"] == "test"])
 
 
 def hold_out(index, seed: int = 0):
     """Take a sixth of *train* away for validation: what choices are made on instead of *test*.
 
-    ``index`` is from ``copies.mark_copies``, or ``identity.images``. Copies of a picture stay
+    ``index`` is from ``near_copies.mark_copies``, or ``identity.images``. Copies of a picture stay
     together, so that none is in both parts. Returns the rows of the six classes in *train*; their
     ``split`` is now ``train`` or, for validation, ``test``.
     """

@@ -1,17 +1,14 @@
 """Find a dataset, index its images, balance the classes, load the pixels.
 
-Every image is opened once. What was seen is kept in memory and in a cache, ``.cache/`` in the
-course's folder or ``FER_CACHE``, which may be deleted. A new :class:`Dataset` notices a changed
-file. Nothing here writes into the dataset. The first look at it may raise a ``CourseError``.
+Every image is opened once, when a :class:`Dataset` is first looked at, and kept in memory. Nothing
+is written. That first look may raise a ``CourseError``: the dataset cannot be read as a whole, or a
+class is missing or unknown.
 """
 
-import contextlib
 import functools
 import hashlib
-import io
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,13 +16,12 @@ from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
-import PIL
 from PIL import Image
 from tqdm import tqdm
 
-from fer_helpers import course, sources
+from fer_helpers import sources
 from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, CourseError
-from fer_helpers.identity import VOTES, Identity, images, recognise
+from fer_helpers.identity import Identity, recognise
 
 FIXTURE = (COURSE / "data" / "fixture").resolve()
 # Where a user may put FER-2013, in any form; the first one that is there, and not empty, is used.
@@ -35,9 +31,6 @@ FER2013 = [COURSE / "data" / name
 KAGGLE = [Path("/kaggle/input") / name for name in ("fer2013", "datasets/msambare/fer2013")]
 REPORT_SIZES = {"train": 2999, "test": 599}  # images of each class (report, section 2.2)
 FIXTURE_SIZES = {"train": 30, "test": 12}
-COLUMNS = ("split", "emotion", "path", "width", "height", "mode", "digest", "brightness",
-           "contrast", "flat")
-CACHE_FORMAT = 5  # another number makes every cache invalid: for when the code here changes
 
 
 class Examples(NamedTuple):
@@ -59,6 +52,15 @@ class Balanced(NamedTuple):
     unused: Examples | None = None
 
 
+class Seen(NamedTuple):
+    """What there is to see in a dataset."""
+
+    index: pd.DataFrame  # see index_images
+    pixels: np.ndarray  # uint8 [n, 48, 48], in the order of the index
+    faults: pd.DataFrame  # the files that cannot be used: their path, and fault, which says why
+    identity: Identity  # what it is, compared with the original FER-2013, image by image
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset in any form that :mod:`fer_helpers.sources` reads."""
@@ -76,66 +78,25 @@ class Dataset:
 
         It labels every figure and table, and names the folder that figures are saved in.
         """
+        if self.is_fixture:
+            return "fixture"
         names = {"original": "fer2013", "altered": "fer2013-altered"}
-        return "fixture" if self.is_fixture else names.get(self.identity.kind,
-                                                           f"custom-{self.root.stem}")
-
-    @property
-    def form(self) -> str:
-        """Which of the two forms of FER-2013, if it is the original; otherwise empty."""
-        return "" if self.is_fixture else self.identity.form
-
-    @property
-    def identity(self) -> Identity:
-        """What this dataset is, compared with the original FER-2013, image by image."""
-        return Identity(*self._seen["identity"].tolist())
-
-    @property
-    def faults(self) -> pd.DataFrame:
-        """The files that cannot be used: columns ``path`` and ``fault``, which says why."""
-        return pd.DataFrame({"path": self._seen["fault_path"], "fault": self._seen["fault"]},
-                            dtype=str)
-
-    @property
-    def pixels(self) -> np.ndarray:
-        """All images, in the order of :func:`index_images`: uint8 [n, 48, 48]."""
-        return self._seen["pixels"]
-
-    def cached(self, what: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict:
-        """Return the arrays that ``compute`` returns, from the cache if no file has changed.
-
-        A cache file that is missing, damaged or out of date is computed and written anew.
-        """
-        place = hashlib.blake2b(os.fsencode(self.root), digest_size=4).hexdigest()
-        path = course.course_path("FER_CACHE", ".cache") / f"{self.root.stem}-{place}-{what}.npz"
-        # Whatever is wrong with the file, the answer is the same: compute.
-        with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as file:
-            if str(file["key"]) == self._stamp:
-                return {field: file[field] for field in file.files if field != "key"}
-        arrays = compute()
-        buffer = io.BytesIO()
-        np.savez(buffer, key=self._stamp, **arrays)
-        try:
-            course.write_whole(path, buffer.getbuffer())
-        except CourseError as error:
-            warnings.warn(f"{error} Without it, the images are read anew each time.", stacklevel=2)
-        return arrays
+        return names.get(self.seen.identity.kind, f"custom-{self.root.stem}")
 
     @functools.cached_property
-    def _stamp(self) -> str:
-        code = CACHE_FORMAT, PIL.__version__, IMAGE_SIZE, sources.NAMES
-        text = f"{code}\n{sources.stamp(self.root)}"
-        return hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
-
-    @functools.cached_property
-    def _seen(self) -> dict[str, np.ndarray]:
-        seen = self.cached("images", functools.partial(_read_all, self.root))
-        if count := len(seen["fault"]):
+    def seen(self) -> Seen:
+        """Everything in it, read at the first call."""
+        seen = _read(self.root)
+        if count := len(seen.faults):
+            first = seen.faults.iloc[0]
             warnings.warn(
                 f"Left out of {self.root}: {count:,} files that cannot be used. The first is "
-                f"{seen['fault_path'][0]} ({seen['fault'][0]}). Notebook 1 counts them.",
-                stacklevel=4)
+                f"{first['path']} ({first['fault']}). Notebook 1 counts them.", stacklevel=3)
         return seen
+
+    pixels = property(lambda self: self.seen.pixels)
+    faults = property(lambda self: self.seen.faults)
+    identity = property(lambda self: self.seen.identity)
 
 
 def find_dataset() -> Dataset:
@@ -178,15 +139,12 @@ def index_images(dataset: Dataset) -> pd.DataFrame:
     - ``digest``, a hash of the grey pixels: equal pixels, equal digest,
     - ``brightness`` and ``contrast``, mean and standard deviation of the grey values (0 to 255),
     - ``flat``, the share of the pixels with the commonest grey value: 1 is a blank image.
-
-    Raises CourseError if the dataset as a whole cannot be read, or a class is missing or unknown.
     """
-    return pd.DataFrame({name: dataset._seen[name].tolist() for name in COLUMNS})
+    return dataset.seen.index.copy()
 
 
-def _read_all(root: Path) -> dict[str, np.ndarray]:
-    """Decode every image once; return the columns of the index, faults, pixels and identity."""
-    found, faults, pixels = [], {}, []
+def _read(root: Path) -> Seen:
+    rows, pixels, faults = [], [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's; what matters becomes a fault
         for path, read in tqdm(sources.entries(root), desc="Reading images", unit="",
@@ -194,33 +152,34 @@ def _read_all(root: Path) -> dict[str, np.ndarray]:
             try:
                 image, (width, height), mode = read()
             except sources.Fault as fault:
-                faults[path] = str(fault)
+                faults.append((path, str(fault)))
                 continue
             digest = hashlib.blake2b(image.tobytes(), digest_size=8)
             if (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
                 digest.update(f"{width} x {height}".encode())
                 image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-            found.append((path, width, height, mode, digest.hexdigest()))
+            rows.append((path, width, height, mode, digest.hexdigest()))
             pixels.append(image.tobytes())
     homes = [f"{split}/{emotion}" for split in SPLITS for emotion in EMOTIONS + LEFT_OUT]
-    held = {path.rpartition("/")[0] for path, *_ in found}
+    held = {path.rpartition("/")[0] for path, *_ in rows}
     for home in homes:
         if home not in held and not home.endswith(LEFT_OUT):
             first = [f" The first of {len(faults):,} others is {path} ({reason})."
-                     for path, reason in faults.items()][:1]
+                     for path, reason in faults[:1]]
             raise CourseError(f"{root} has no images in {home}/ that can be used.{''.join(first)} "
                               "Use a whole dataset: data/README.md tells how to get FER-2013.")
     greys = np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    paths, *columns = zip(*found, strict=True)
-    paths, identity = recognise(list(paths), np.transpose(columns[:2]), greys)
+    index = pd.DataFrame(rows, columns=["path", "width", "height", "mode", "digest"])
+    paths, identity = recognise(index["path"], index[["width", "height"]].to_numpy(), greys)
     parts = [path.split("/") for path in paths]
+    index["path"] = paths
+    index.insert(0, "split", [split for split, _, _ in parts])
+    index.insert(1, "emotion", [emotion for _, emotion, _ in parts])
+    index["brightness"], index["contrast"], index["flat"] = _statistics(greys)
     order = sorted(range(len(parts)), key=lambda row: (
         homes.index("/".join(parts[row][:2])), parts[row][2]))
-    splits, emotions, _ = zip(*parts, strict=True)
-    columns = zip(COLUMNS, (splits, emotions, paths, *columns, *_statistics(greys)), strict=True)
-    return {name: np.array(column)[order] for name, column in columns} | {
-        "pixels": greys[order], "fault_path": np.array(list(faults), dtype=str),
-        "fault": np.array(list(faults.values()), dtype=str), "identity": np.array(identity)}
+    return Seen(index.iloc[order].reset_index(drop=True), greys[order],
+                pd.DataFrame(faults, columns=["path", "fault"], dtype=str), identity)
 
 
 def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -265,7 +224,7 @@ def load_images(dataset: Dataset, frame: pd.DataFrame) -> Examples:
 
     Raises CourseError if one is not in the dataset, or of another class than the six.
     """
-    rows = pd.Index(dataset._seen["path"].tolist()).get_indexer(frame["path"])
+    rows = pd.Index(dataset.seen.index["path"]).get_indexer(frame["path"])
     if (rows < 0).any():
         raise CourseError(
             f"{dataset.root} has no usable image {frame['path'].iloc[int((rows < 0).argmax())]}. "
@@ -290,39 +249,14 @@ def load_balanced(dataset: Dataset, per_class: dict[str, int], *, seed: int = 0)
     """Index, balance and load in one step; see :func:`balance` for the parameters and errors."""
     index = index_images(dataset)
     kept = balance(index, per_class, seed=seed)
-    left = index.drop(kept.index)
-    left = left[(left["split"] == "test") & left["emotion"].isin(EMOTIONS)]
+    return load_split(dataset, kept, index.drop(kept.index).query("split == 'test'"))
+
+
+def load_split(dataset: Dataset, kept: pd.DataFrame, unused: pd.DataFrame) -> Balanced:
+    """Load images to train on and to test on, and others of the six classes that stay unused."""
     train, test = (kept[kept["split"] == split] for split in SPLITS)
-    about = {"dataset": dataset.name, "form": dataset.form, "fingerprint": fingerprint(kept)}
-    train, test, left = (load_images(dataset, frame) for frame in (train, test, left))
-    return Balanced(train, test, about, left)
-
-
-def votes_of(dataset: Dataset) -> pd.DataFrame:
-    """Return what ten people say of each image: counts of their answers, one row a path.
-
-    The columns are the six classes, then four other answers. The original FER-2013 has the votes
-    of FER+ (Barsoum et al., 2016), the fixture has drawn ones. Raises CourseError for any other.
-    """
-    if dataset.is_fixture:
-        table = pd.read_csv(FIXTURE / "votes.csv")
-    elif dataset.name == "fer2013":
-        table = images()
-    else:
-        raise CourseError(f"{dataset.root} comes without votes: only the original FER-2013 and the "
-                          "fixture have them. data/README.md tells how to get the original.")
-    return table.set_index("path")[list(VOTES)].rename(columns=VOTES)
-
-
-def learn_from_crowd(data: Balanced, votes: pd.DataFrame) -> Balanced:
-    """Replace the labels of the training images by the crowd's shares of the six classes.
-
-    ``votes`` is from :func:`votes_of`. Other answers than the six do not count; an image without
-    any of the six keeps its label, as a share of 1. Test labels stay.
-    """
-    counts = votes.loc[data.train.ids, list(EMOTIONS)].to_numpy(np.float32)
-    nobody = counts.sum(axis=1) == 0
-    counts[nobody, data.train.labels[nobody]] = 1
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    return data._replace(train=data.train._replace(labels=shares),
-                         about=data.about | {"targets": "the crowd's shares"})
+    unused = unused[unused["emotion"].isin(EMOTIONS)]
+    about = {"dataset": dataset.name, "form": dataset.identity.form,
+             "fingerprint": fingerprint(kept)}
+    train, test, unused = (load_images(dataset, frame) for frame in (train, test, unused))
+    return Balanced(train, test, about, unused)

@@ -107,44 +107,42 @@ def known_signatures() -> np.ndarray:
         return np.stack([kaggle, kaggle + change])
 
 
-def recognise(paths: list[str], sizes: np.ndarray, pixels: np.ndarray) -> tuple[list, Identity]:
+def recognise(paths: pd.Series, sizes: np.ndarray, pixels: np.ndarray) -> tuple[list, Identity]:
     """Compare a dataset with FER-2013, image by image, whatever its files are called.
 
     ``paths`` are ``split/emotion/name``; ``sizes`` is int [n, 2], width and height of each file;
     ``pixels`` is uint8 [n, 48, 48]; all in one order, for a CSV file that of its rows. Returns the
     paths, with Kaggle's names for FER-2013's images, and what the dataset is.
     """
-    known, found = images()["path"].str.rpartition("/"), signatures(pixels)
+    found = signatures(pixels)
     if len(paths) < COUNT / 2:
         theirs = {one.tobytes() for one in np.concatenate(known_signatures())}
-        return paths, _other(len(paths), sum(one.tobytes() in theirs for one in found))
-    own = pd.Series(paths, dtype=object).str.rpartition("/")
+        return list(paths), _other(len(paths), sum(one.tobytes() in theirs for one in found))
+    known, own = (column.str.rpartition("/")[[0, 2]] for column in (images()["path"], paths))
     rows = _rows(own, known, found)
     here = np.flatnonzero(rows >= 0)
     apart = difference(known_signatures()[:, rows[here]], found[here])
     changed = apart.min(axis=0) > TOLERANCE
-    moved = own.loc[here, 0].to_numpy() != known.loc[rows[here], 0].to_numpy()
-    own.loc[here, 2] = known.loc[rows[here], 2].to_numpy()
+    if len(here) < COUNT / 2:
+        return list(paths), _other(len(paths), (~changed).sum())
+    theirs = known.iloc[rows[here]].set_axis(here)
+    moved = own[0][here] != theirs[0]
+    names = own[0] + "/" + theirs[2].reindex(own.index).fillna(own[2])
     # No two images may share a path: those that are not FER-2013's give way.
-    names = (own[0] + "/" + own[2]).iloc[np.argsort(rows < 0, kind="stable")]
-    again = names.groupby(names).cumcount()
-    names = names.where(again == 0, names + " (" + (again + 1).astype(str) + ")").sort_index()
+    taken = names[here][~moved]
+    names = names.where(names.index.isin(taken.index) | ~names.isin(taken), names + " (2)")
     wrong = {"have other pixels": changed.sum(), "have another label or split": moved.sum(),
              "are missing": COUNT - len(here), "were added": len(paths) - len(here)}
-    if len(here) < COUNT / 2:
-        return names.tolist(), _other(len(paths), (~changed).sum())
-    kind, form = "altered", ""
-    if any(wrong.values()):
-        counted = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
-        done = _what_was_done(sizes[here][changed], pixels[here][changed]) if changed.any() else ""
-        sentence = (
-            f"This is an altered copy of FER-2013: compared with the original's {COUNT:,} images, "
-            f"{counted}{done}. Results on it cannot be compared with the report's, nor with the "
-            "runs that come with the course. data/README.md tells where to get the original.")
-    else:
-        kind, form = "original", list(FORMS)[np.median(apart, axis=1).argmin()]
-        sentence = f"This is the original FER-2013: {FORMS[form]}"
-    return names.tolist(), Identity(kind, form, sentence)
+    if not any(wrong.values()):
+        form = list(FORMS)[np.median(apart, axis=1).argmin()]
+        return list(names), Identity(
+            "original", form, f"This is the original FER-2013: {FORMS[form]}")
+    counted = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
+    done = _what_was_done(sizes[here][changed], pixels[here][changed]) if changed.any() else ""
+    return list(names), Identity("altered", "", (
+        f"This is an altered copy of FER-2013: compared with the original's {COUNT:,} images, "
+        f"{counted}{done}. Results on it cannot be compared with the report's, nor with the "
+        "runs that come with the course. data/README.md tells where to get the original."))
 
 
 def _other(count: int, same: int) -> Identity:
@@ -159,19 +157,19 @@ def _rows(own: pd.DataFrame, known: pd.DataFrame, found: np.ndarray) -> np.ndarr
 
     ``own`` and ``known`` hold split/emotion in column 0 and names in column 2.
     """
-    hint = pd.MultiIndex.from_frame(known[[0, 2]]).get_indexer(
-        pd.MultiIndex.from_frame(own[[0, 2]]))
-    if len(own) == COUNT and (own[0] == known[0]).mean() >= 0.5:  # the CSV file, in its order
-        hint = np.where(hint < 0, np.arange(COUNT), hint)
-    rows, homes = np.full(len(own), -1), pd.Index(known[0].unique())
+    hint = pd.MultiIndex.from_frame(known).get_indexer(pd.MultiIndex.from_frame(own))
+    in_place = len(own) == COUNT and own[0] == known[0]
+    if np.mean(in_place) >= 0.5:  # the CSV file, most of it in its order
+        hint = np.where((hint < 0) & in_place, np.arange(COUNT), hint)
+    homes, rows = pd.Index(known[0].unique()), np.full(len(own), -1)
     # The nearest within the tolerance, one to one. An image is first looked for in its own class,
     # then in all. Of equal pixels the row that the name tells is nearest, by less than one step.
     for weight in (1000, 0.01):
         points = np.c_[found, homes.get_indexer(own[0]) * weight, hint / COUNT / 2]
         forms = [np.c_[values, homes.get_indexer(known[0]) * weight, known.index / COUNT / 2]
                  for values in known_signatures()]
-        more = True
-        while more:
+        row = [0]
+        while len(row):
             left, free = np.flatnonzero(rows < 0), np.setdiff1d(known.index, rows)
             apart, nearest = cKDTree(np.concatenate([form[free] for form in forms])).query(
                 points[left], distance_upper_bound=TOLERANCE * 3 * 8 ** 0.5)
@@ -179,7 +177,6 @@ def _rows(own: pd.DataFrame, known: pd.DataFrame, found: np.ndarray) -> np.ndarr
             close = close[np.argsort(apart[close], kind="stable")]
             row, first = np.unique(free[nearest[close] % max(len(free), 1)], return_index=True)
             rows[left[close[first]]] = row
-            more = len(row) > 0
     named = (rows < 0) & (hint >= 0) & ~np.isin(hint, rows)
     rows[named] = hint[named]
     return rows

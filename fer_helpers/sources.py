@@ -58,17 +58,6 @@ class Fault(Exception):
     """One image cannot be used; the message says why. The others still can."""
 
 
-def stamp(root: Path) -> str:
-    """Return a text that changes with every file of the dataset: sizes and times stand for it.
-
-    No file is opened. One of the times is set by the system and cannot be set back.
-    """
-    files = [opener.args[0] for _, opener in _folder(root)] if root.is_dir() else [root]
-    seen = [(os.stat if os.path.exists(file) else os.lstat)(file) for file in files]
-    return "\n".join(f"{file} {one.st_size} {one.st_mtime_ns} {one.st_ctime_ns}"
-                     for file, one in zip(files, seen, strict=True))
-
-
 def entries(root: Path) -> Iterable[Entry]:
     """List the images of a dataset: ``split/emotion/name`` as the course spells it, how to read it.
 

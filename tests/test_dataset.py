@@ -1,11 +1,9 @@
-"""A dataset is found, indexed, balanced and loaded; the cache may be lost at any time."""
+"""A dataset is found, indexed, balanced and loaded."""
 
 import hashlib
 import os
-import resource
 import subprocess
 import sys
-import zipfile
 
 import numpy as np
 import pandas as pd
@@ -13,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fer_helpers import dataset as ds
-from fer_helpers.course import COURSE, EMOTIONS, REFERENCE, CourseError, course_path
+from fer_helpers.course import COURSE, EMOTIONS, REFERENCE, CourseError
 
 FIXTURE = ds.Dataset(ds.FIXTURE)
 
@@ -55,7 +53,7 @@ def test_without_fer_data_the_usual_places_then_the_fixture(monkeypatch, copy):
     monkeypatch.delenv("FER_DATA")
     monkeypatch.setattr(ds, "FER2013", [])
     data = ds.find_dataset()
-    assert (data.is_fixture, data.name, data.form) == (True, "fixture", "")
+    assert (data.is_fixture, data.name, data.identity.form) == (True, "fixture", "")
 
 
 def test_a_relative_path_counts_from_the_course(monkeypatch, tmp_path):
@@ -91,13 +89,14 @@ def test_another_dataset_is_a_table(tmp_path):
         course.LEFT_OUT = ()
         course.ALSO_CALLED = {"surprise": "1", "fear": "2", "disgust": "3", "happy": "4",
                               "sad": "5", "angry": "6", "neutral": "7"}
-        from fer_helpers import copies, dataset as ds
+        from experiments.near_copies import mark_copies
+        from fer_helpers import dataset as ds
         data = ds.find_dataset()
         index = ds.index_images(data)
         print(data.name, *index[["width", "mode"]].drop_duplicates().to_numpy()[0], len(index))
         print(*ds.count_images(index).loc["train"].items())
         images, labels, _ = ds.load_images(data, ds.balance(index, {"train": 8, "test": 4}))
-        print(images.shape, labels.max(), copies.mark_copies(data)["group"].nunique() < 292)
+        print(images.shape, labels.max(), mark_copies(data)["group"].nunique() < 292)
     """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                            env=os.environ | {"FER_DATA": str(tmp_path / "DATASET")}, cwd=COURSE)
@@ -245,140 +244,3 @@ def test_an_image_of_another_dataset(fixture_index):
 def test_disgust_cannot_be_loaded_with_a_label(fixture_index):
     with pytest.raises(CourseError, match=r"Only images of happy.*Leave the others out"):
         ds.load_images(FIXTURE, fixture_index)
-
-
-# the cache
-
-@pytest.fixture
-def reads(monkeypatch, tmp_path):
-    """Count how often a dataset is read from its files; use a cache of one's own."""
-    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
-    calls = []
-    read_all = ds._read_all
-    monkeypatch.setattr(ds, "_read_all", lambda root: calls.append(root) or read_all(root))
-    return calls
-
-
-def test_the_second_time_comes_from_the_cache(copy, reads):
-    before = files_of(copy)
-    (copy / "train/sad/Training_00001003.jpg").write_bytes(b"x")
-    with pytest.warns(UserWarning, match="Left out"):
-        first, second = (ds.index_images(ds.Dataset(copy)) for _ in range(2))
-    pd.testing.assert_frame_equal(first, second)
-    with pytest.warns(UserWarning, match="Left out"):
-        pd.testing.assert_frame_equal(*(ds.Dataset(copy).faults for _ in range(2)))
-    assert len(reads) == 1
-    assert set(files_of(copy)) == set(before), "nothing is written beside the images"
-
-
-def same_size_and_time(path):
-    """Change the content, and hide it as well as a program can."""
-    before = path.stat()
-    path.write_bytes(bytes(before.st_size))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-@pytest.mark.filterwarnings("ignore:Left out of")
-@pytest.mark.parametrize("change", [
-    lambda path: path.unlink(),
-    lambda path: path.rename(path.with_name("other.jpg")),
-    lambda path: path.write_bytes(path.read_bytes() + b"x"),
-    lambda path: path.with_name("new.jpg").write_bytes(path.read_bytes()),
-    same_size_and_time,
-], ids=["removed", "renamed", "longer", "added", "same size and time"])
-def test_a_changed_file_is_seen(copy, reads, change):
-    assert len(ds.index_images(ds.find_dataset())) == 292
-    change(copy / "train" / "sad" / "Training_00001003.jpg")
-    _ = ds.index_images(ds.find_dataset())
-    assert len(reads) == 2
-
-
-def test_a_changed_zip_is_seen(make_zip, reads):
-    data = make_zip()
-    assert len(ds.index_images(data)) == 292
-    with zipfile.ZipFile(data.root, "a") as archive:
-        archive.write(ds.FIXTURE / "train/sad/Training_00001003.jpg", "train/sad/new.jpg")
-    assert len(ds.index_images(ds.Dataset(data.root))) == 293
-
-
-@pytest.mark.parametrize("where, name, other", [
-    (ds, "CACHE_FORMAT", 0), (ds.PIL, "__version__", "0"), (ds, "IMAGE_SIZE", 64),
-    (ds.sources, "NAMES", ds.sources.NAMES | {"joy": "happy"})])
-def test_the_cache_depends_on_what_reads(monkeypatch, where, name, other):
-    before = ds.Dataset(ds.FIXTURE)._stamp
-    monkeypatch.setattr(where, name, other)
-    assert ds.Dataset(ds.FIXTURE)._stamp != before
-
-
-# what the cache keeps, for whoever asks
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """The one file in a cache of one's own."""
-    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
-
-    def find():
-        file, = (tmp_path / "cache").iterdir()
-        return file
-
-    return find
-
-
-def arrays():
-    return {"a": np.arange(5), "words": np.array(["größe", ""])}
-
-
-def never():
-    raise AssertionError("computed although it is in the cache")
-
-
-def same(found):
-    assert list(found) == ["a", "words"]
-    return all((found[name] == value).all() for name, value in arrays().items())
-
-
-def test_computed_once_for_each_dataset_and_purpose(cache, copy):
-    assert same(FIXTURE.cached("x", arrays))
-    assert same(FIXTURE.cached("x", never))
-    for data, what in ((FIXTURE, "y"), (ds.Dataset(copy), "x")):
-        assert list(data.cached(what, lambda: {"b": np.zeros(1)})) == ["b"]
-    assert same(FIXTURE.cached("x", never))
-
-
-@pytest.mark.parametrize("damage", [
-    lambda path: path.unlink(),
-    lambda path: path.write_bytes(b""),
-    lambda path: path.write_bytes(b"nonsense"),
-    lambda path: path.write_bytes(path.read_bytes()[:-30]),
-    lambda path: path.write_bytes(path.read_bytes().replace(b"\x04\0\0\0\0", b"\x05\0\0\0\0")),
-    lambda path: np.savez(path, key=FIXTURE._stamp, a=np.array([{}], dtype=object)),
-], ids=["deleted", "empty", "nonsense", "truncated", "a bit flipped", "a pickle"])
-def test_a_damaged_cache_is_computed_anew(cache, damage):
-    FIXTURE.cached("x", arrays)
-    path = cache()
-    before = path.read_bytes()
-    damage(path)
-    assert not path.exists() or path.read_bytes() != before
-    assert same(FIXTURE.cached("x", arrays))
-    assert same(FIXTURE.cached("x", never))
-
-
-def test_the_cache_may_be_in_the_home_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("FER_CACHE", "~/here")
-    FIXTURE.cached("x", arrays)
-    assert len(list((tmp_path / "here").glob("fixture-*-x.npz"))) == 1
-    monkeypatch.setenv("FER_CACHE", "")
-    assert course_path("FER_CACHE", ".cache") == COURSE / ".cache"
-
-
-def test_a_full_disk_costs_the_cache_and_nothing_else(cache, tmp_path):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # no file may grow beyond that
-    try:
-        with pytest.warns(UserWarning, match=r"x.npz cannot be written .*the disk has room.*anew"):
-            large = FIXTURE.cached("x", lambda: {"a": np.arange(10_000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (large["a"] == np.arange(10_000)).all()
-    assert list((tmp_path / "cache").iterdir()) == []

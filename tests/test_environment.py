@@ -172,7 +172,7 @@ def test_check_passes_here_and_trains(monkeypatch, checked):
     assert re.search(r"the final model takes about [\d.]+ (minutes|hours) on FER-2013: "
                      r"20 epochs of \d+ s; docs/gpu.md", text)
     assert "dataset: fixture, 292 images" in text
-    for variable in ("FER_DATA", "FER_FIGURES", "FER_RUNS", "FER_CACHE"):
+    for variable in ("FER_DATA", "FER_FIGURES", "FER_RUNS"):
         assert variable in text
 
 

@@ -8,8 +8,9 @@ from PIL import Image
 from sklearn import model_selection
 
 from experiments import beyond, ladder, plan
-from fer_helpers import copies, models, training
+from experiments.near_copies import mark_copies
 from fer_helpers import dataset as ds
+from fer_helpers import models, training
 from fer_helpers.course import COURSE, EMOTIONS
 from fer_helpers.identity import images
 from fer_helpers.keras_quietly import keras
@@ -94,7 +95,7 @@ def test_a_rung_stands_on_what_was_kept_below_it():
 
 
 def test_validation_is_of_train_and_shares_no_picture_with_the_rest():
-    marked = copies.mark_copies(ds.Dataset(ds.FIXTURE))
+    marked = mark_copies(ds.Dataset(ds.FIXTURE))
     index = plan.hold_out(marked)
     train = marked.query("split == 'train' and emotion != 'disgust'")
     assert sorted(index["path"]) == sorted(train["path"])
@@ -138,7 +139,7 @@ def test_a_row_counts_in_trainings_of_the_report(made_up_run):
 
 def test_training_on_all_images_validates_on_the_same():
     few, every = (plan.held_out(FIXTURE, SMALL, images) for images in ("balanced", "all"))
-    index = plan.hold_out(copies.mark_copies(FIXTURE))
+    index = plan.hold_out(mark_copies(FIXTURE))
     assert set(every.train.ids) == set(index.loc[index["split"] == "train", "path"])
     assert set(few.train.ids) < set(every.train.ids) and len(few.train.ids) == 6 * 15
     np.testing.assert_array_equal(few.test.ids, every.test.ids)

@@ -80,7 +80,7 @@ def with_names_exchanged(copy):
 def test_originals(copy, fixture_index, alter):
     alter(copy)
     dataset = ds.find_dataset()
-    assert (dataset.name, dataset.form) == ("fer2013", "Kaggle's files")
+    assert (dataset.name, dataset.identity.form) == ("fer2013", "Kaggle's files")
     assert "This is the original FER-2013" in dataset.identity.sentence
     index = ds.index_images(dataset)
     assert list(index["path"]) == list(fixture_index["path"])
@@ -112,7 +112,7 @@ def test_a_csv_file_in_any_order(make_csv, original, fixture_index, change_order
     paths, pixels = original
     order = change_order(np.arange(COUNT))
     dataset = make_csv(paths[order], pixels[order])
-    assert (dataset.name, dataset.form) == ("fer2013", "fer2013.csv")
+    assert (dataset.name, dataset.identity.form) == ("fer2013", "fer2013.csv")
     assert "JPEG changed their pixels a little" in dataset.identity.sentence
     # Under Kaggle's names, so that everything that goes by names is the same.
     index = ds.index_images(dataset)
@@ -133,9 +133,10 @@ def test_rows_that_share_their_pixels_go_by_their_order(make_csv, original):
     np.savez(identity.SIGNATURES, kaggle=found, csv_minus_kaggle=found * 0)
     identity.known_signatures.cache_clear()
     names = [f"{path.rpartition('/')[0]}/{row}" for row, path in enumerate(paths)]
-    got, what = identity.recognise(names, np.full((COUNT, 2), 48), pixels)
+    got, what = identity.recognise(pd.Series(names), np.full((COUNT, 2), 48), pixels)
     assert (got, what.kind) == (list(paths), "original")
-    again, _ = identity.recognise(list(paths[::-1]), np.full((COUNT, 2), 48), pixels[::-1])
+    backwards = paths[::-1].reset_index(drop=True)
+    again, _ = identity.recognise(backwards, np.full((COUNT, 2), 48), pixels[::-1])
     assert again == list(paths[::-1]), "each keeps a name that fits"
 
 
@@ -149,7 +150,7 @@ def test_near_copies_of_two_classes_keep_their_own(original):
     pixels[[one, other]] = pixels[[other, one]]
     names = [f"{path.rpartition('/')[0]}/{row}.png" for row, path in enumerate(paths[::-1])]
     assert (found[one] != found[other]).any()
-    got, what = identity.recognise(names, np.full((COUNT, 2), 48), pixels[::-1])
+    got, what = identity.recognise(pd.Series(names), np.full((COUNT, 2), 48), pixels[::-1])
     assert (what.kind, {*got}) == ("original", {*paths})
 
 
@@ -179,7 +180,7 @@ def test_a_real_other_decoder(copy):
 def test_altered(copy, function, said):
     change(copy, function)
     dataset = ds.find_dataset()
-    assert (dataset.name, dataset.form) == ("fer2013-altered", "")
+    assert (dataset.name, dataset.identity.form) == ("fer2013-altered", "")
     assert said in dataset.identity.sentence
     assert "cannot be compared" in dataset.identity.sentence
     assert "data/README.md" in dataset.identity.sentence
@@ -256,7 +257,7 @@ def test_the_tolerance(original, spread, kind, changed):
     """Grey levels: 2.5 are the border, for the mean of many images."""
     paths, pixels = original
     moved = pixels + np.random.default_rng(4).normal(0, spread, pixels.shape).round()
-    _, what = identity.recognise(list(paths), np.full((COUNT, 2), 48),
+    _, what = identity.recognise(paths, np.full((COUNT, 2), 48),
                                  moved.clip(0, 255).astype(np.uint8))
     assert what.kind == kind
     assert changed == 0 or int(what.sentence.split("images, ")[1].split()[0]) > changed
@@ -293,7 +294,7 @@ def test_another_csv_file_of_as_many_rows(make_csv, original):
 ])
 def test_a_part_of_it(original, share, pixels_kept, name, said):
     paths, pixels = (column[:int(share * COUNT)] for column in original)
-    _, what = identity.recognise(list(paths), np.full((len(paths), 2), 48),
+    _, what = identity.recognise(paths, np.full((len(paths), 2), 48),
                                  pixels if pixels_kept else 255 - pixels)
     assert said in what.sentence
     assert (what.kind == "altered") == (name == "fer2013-altered")
@@ -303,7 +304,7 @@ def test_its_names_on_a_few_of_many_images(original):
     """Four in ten have FER-2013's names, none its pixels."""
     paths, pixels = original
     names = [path if row < 0.4 * COUNT else f"train/sad/{row}" for row, path in enumerate(paths)]
-    _, what = identity.recognise(names, np.full((COUNT, 2), 48), 255 - pixels)
+    _, what = identity.recognise(pd.Series(names), np.full((COUNT, 2), 48), 255 - pixels)
     assert what.kind == "other"
 
 

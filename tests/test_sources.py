@@ -62,15 +62,15 @@ def under(top, files):
 
 def outcome(dataset, path=VICTIM):
     """Read a dataset; return the digest of one image, or why it was left out."""
-    seen = ds._read_all(dataset.root)
-    assert len(seen["path"]) + len(seen["fault"]) == 292, "every file is counted"
-    found = dict(zip(seen["path"], seen["digest"], strict=True))
-    return (found | dict(zip(seen["fault_path"], seen["fault"], strict=True)))[path]
+    seen = ds._read(dataset.root)
+    assert len(seen.index) + len(seen.faults) == 292, "every file is counted"
+    found = [*seen.index[["path", "digest"]].to_numpy(), *seen.faults.to_numpy()]
+    return dict(found)[path]
 
 
 def refused(dataset, match):
     with pytest.raises(CourseError, match=match):
-        ds._read_all(dataset.root)
+        ds._read(dataset.root)
 
 
 # every form, whatever its name
@@ -135,7 +135,7 @@ def same_as_the_fixture(data, fixture_index):
     index = ds.index_images(data)
     assert index["path"].is_unique
     normal = fixture_index["path"] != ODD
-    same = [name for name in ds.COLUMNS if name != "path"]
+    same = [name for name in index if name != "path"]
     pd.testing.assert_frame_equal(index.loc[normal, same], fixture_index.loc[normal, same])
     assert tuple(index.loc[~normal, ["width", "height"]].iloc[0]) == SIZE
 
@@ -551,16 +551,16 @@ def test_damaged_files(tmp_path, fixture_index, make_csv, form):
     for _ in range(30):
         data = written(tmp_path, {"": damaged(packed, rng)})
         try:
-            seen = ds._read_all(data.root)
+            seen = ds._read(data.root)
         except CourseError as error:
             assert str(data.root) in str(error)
             refusals += 1
             continue
-        wrong = set(seen["digest"]) - right
-        others += len(seen["fault"]) + len(wrong)
+        wrong = set(seen.index["digest"]) - right
+        others += len(seen.faults) + len(wrong)
         assert not wrong or form in ("tar", "csv"), "a checksum was not checked"
         if form == "csv":  # whatever was accepted is what an independent reader finds in the file
             words = data.root.read_text(errors="replace").replace('"', ",").split(",")
             values = {" ".join(word.split()) for word in words}
-            assert {" ".join(map(str, image.ravel())) for image in seen["pixels"]} <= values
+            assert {" ".join(map(str, image.ravel())) for image in seen.pixels} <= values
     assert refusals > 2 and (others > 0 or form.endswith("gz"))

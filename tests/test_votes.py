@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from experiments.beyond import learn_from_crowd, votes_of
 from fer_helpers import dataset as ds
 from fer_helpers import identity
 from fer_helpers.course import COURSE, EMOTIONS, CourseError
@@ -218,8 +219,8 @@ def test_drawn_voters_answer_as_often_as_the_script_says():
 
 
 def test_the_votes_of_a_dataset(votes, drawn, copy):
-    fixture = ds.votes_of(ds.Dataset(ds.FIXTURE))
-    original = ds.votes_of(SimpleNamespace(is_fixture=False, name="fer2013"))
+    fixture = votes_of(ds.Dataset(ds.FIXTURE))
+    original = votes_of(SimpleNamespace(is_fixture=False, name="fer2013"))
     assert list(fixture) == list(original) == [*EMOTIONS, *NAMES[5:6], *NAMES[7:]]
     for table, expected in ((fixture, {path: given for path, (given, _) in drawn.items()}),
                             (original, votes)):
@@ -227,7 +228,7 @@ def test_the_votes_of_a_dataset(votes, drawn, copy):
         for path in list(expected)[::97]:
             assert table.loc[path].to_dict() == expected[path]
     with pytest.raises(CourseError, match="comes without votes: only the original FER-2013 and"):
-        ds.votes_of(ds.find_dataset())
+        votes_of(ds.find_dataset())
 
 
 # Learning from shares
@@ -238,7 +239,7 @@ def test_shares_are_the_votes_for_the_six_classes(drawn):
     labels = np.array([EMOTIONS.index(path.split("/")[1]) for path in rows])
     examples = ds.Examples(np.zeros((3, 48, 48, 1), np.uint8), labels, np.array(rows))
     data = ds.Balanced(examples, examples, {"dataset": "fixture"})
-    crowd = ds.learn_from_crowd(data, ds.votes_of(ds.Dataset(ds.FIXTURE)))
+    crowd = learn_from_crowd(data, votes_of(ds.Dataset(ds.FIXTURE)))
     assert crowd.train.labels[0].tolist() == np.eye(6)[EMOTIONS.index("sad")].tolist(), "no votes"
     for path, shares in zip(rows[1:], crowd.train.labels[1:], strict=True):
         given = [drawn[path][0][name] for name in EMOTIONS]

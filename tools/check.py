@@ -17,8 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # if nothing is
 from fer_helpers.course import COURSE, course_path
 
 # Where things go: what, the variable that changes it, the default, and the room it needs in GB.
-PLACES = [("figures", "FER_FIGURES", "figures", 0.1), ("runs", "FER_RUNS", "runs", 1.5),
-          ("cache", "FER_CACHE", ".cache", 0.2)]
+PLACES = [("figures", "FER_FIGURES", "figures", 0.1), ("runs", "FER_RUNS", "runs", 1.5)]
 
 
 def check(batch_size: int = 64) -> bool:

@@ -159,11 +159,10 @@ def lock():
 
 
 def clean():
-    """remove the environment, the executed copies and the cache"""
+    """remove the environment and the executed copies"""
     if (venv() / "pyvenv.cfg").exists():  # whatever VENV names, nothing else is removed
         shutil.rmtree(venv())
-    for folder in ("build", ".cache"):
-        shutil.rmtree(COURSE / folder, ignore_errors=True)
+    shutil.rmtree(COURSE / "build", ignore_errors=True)
 
 
 def help():

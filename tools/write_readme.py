@@ -10,7 +10,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from fer_helpers.copies import count_copies
+from experiments.near_copies import count_copies
 from fer_helpers.course import COURSE, write_whole
 from fer_helpers.dataset import REPORT_SIZES, balance
 from fer_helpers.identity import images
