@@ -58,7 +58,13 @@ def held_out(dataset: ds.Dataset, per_class: dict[str, int], images="balanced") 
     kept = ds.balance(index, sizes)
     if images == "all":
         kept = index[(index["split"] == "train") | index.index.isin(kept.index)]
-    return ds.load_split(dataset, kept, unused=marked[marked["split"] == "test"])
+    unused = marked[(marked["split"] == "test") & marked["emotion"].isin(EMOTIONS)]
+    train, validation = (kept[kept["split"] == split] for split in ds.SPLITS)
+    about = {"dataset": dataset.name, "form": dataset.identity.form,
+             "fingerprint": ds.fingerprint(kept)}
+    train, validation, unused = (
+        ds.load_images(dataset, frame) for frame in (train, validation, unused))
+    return ds.Balanced(train, validation, about, unused)
 
 
 def hold_out(index, seed: int = 0):

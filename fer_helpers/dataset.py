@@ -170,24 +170,21 @@ def _read(root: Path) -> Seen:
                               "Use a whole dataset: data/README.md tells how to get FER-2013.")
     greys = np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
     index = pd.DataFrame(rows, columns=["path", "width", "height", "mode", "digest"])
-    paths, identity = recognise(index["path"], index[["width", "height"]].to_numpy(), greys)
-    parts = [path.split("/") for path in paths]
-    index["path"] = paths
-    index.insert(0, "split", [split for split, _, _ in parts])
-    index.insert(1, "emotion", [emotion for _, emotion, _ in parts])
-    index["brightness"], index["contrast"], index["flat"] = _statistics(greys)
-    order = sorted(range(len(parts)), key=lambda row: (
+    index["path"], identity = recognise(index["path"], index[["width", "height"]].to_numpy(), greys)
+    parts = index["path"].str.split("/")
+    index.insert(0, "split", parts.str[0])
+    index.insert(1, "emotion", parts.str[1])
+    # All sums are whole numbers, so brightness and contrast are exact.
+    counts = np.array([np.bincount(image.ravel(), minlength=256) for image in greys])
+    size, values = IMAGE_SIZE ** 2, np.arange(256)
+    sums, squares = counts @ values, counts @ values ** 2
+    index["brightness"] = sums / size
+    index["contrast"] = np.sqrt(size * squares - sums ** 2) / size
+    index["flat"] = counts.max(axis=1) / size
+    order = sorted(index.index, key=lambda row: (
         homes.index("/".join(parts[row][:2])), parts[row][2]))
     return Seen(index.iloc[order].reset_index(drop=True), greys[order],
                 pd.DataFrame(faults, columns=["path", "fault"], dtype=str), identity)
-
-
-def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return brightness, contrast and flat of each image; see :func:`index_images`."""
-    counts = np.array([np.bincount(image.ravel(), minlength=256) for image in pixels])
-    size, values = IMAGE_SIZE ** 2, np.arange(256)
-    sums, squares = counts @ values, counts @ values ** 2  # whole numbers, so exact
-    return sums / size, np.sqrt(size * squares - sums ** 2) / size, counts.max(axis=1) / size
 
 
 def balance(index: pd.DataFrame, per_class: dict[str, int], *, seed: int = 0) -> pd.DataFrame:
@@ -249,14 +246,10 @@ def load_balanced(dataset: Dataset, per_class: dict[str, int], *, seed: int = 0)
     """Index, balance and load in one step; see :func:`balance` for the parameters and errors."""
     index = index_images(dataset)
     kept = balance(index, per_class, seed=seed)
-    return load_split(dataset, kept, index.drop(kept.index).query("split == 'test'"))
-
-
-def load_split(dataset: Dataset, kept: pd.DataFrame, unused: pd.DataFrame) -> Balanced:
-    """Load images to train on and to test on, and others of the six classes that stay unused."""
+    left = index.drop(kept.index)
+    left = left[(left["split"] == "test") & left["emotion"].isin(EMOTIONS)]
     train, test = (kept[kept["split"] == split] for split in SPLITS)
-    unused = unused[unused["emotion"].isin(EMOTIONS)]
     about = {"dataset": dataset.name, "form": dataset.identity.form,
              "fingerprint": fingerprint(kept)}
-    train, test, unused = (load_images(dataset, frame) for frame in (train, test, unused))
-    return Balanced(train, test, about, unused)
+    train, test, left = (load_images(dataset, frame) for frame in (train, test, left))
+    return Balanced(train, test, about, left)

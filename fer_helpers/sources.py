@@ -125,22 +125,25 @@ def visible(name: str) -> bool:
 
 def _folder(root: Path) -> Iterator[Member]:
     """List the files of a folder: those near to its top, and those in class folders."""
-    real = Path(os.path.realpath(root))
-    stores = (above / store for above in list(real.parents)[:3] for store in STORES)
+    real = os.path.realpath(root)
+    stores = (above / store for above in list(Path(real).parents)[:3] for store in STORES)
     inside = tuple(f"{home}{os.sep}" for home in (real, *stores))
 
     def refuse(error):
         raise CourseError(f"{error.filename} cannot be listed ({error.strerror}). Check its "
                           "permissions.") from error
 
-    for folder, below, files in os.walk(root, onerror=refuse):
+    for folder, below, files in os.walk(root, onerror=refuse, followlinks=True):
         above = Path(folder).relative_to(root).parts
+        direct = os.path.realpath(folder) == os.path.join(real, *above)  # through no link
         below[:] = [name for name in sorted(below) if visible(name) and (
             len(above) < 2 or _split(name) or _split(above[-1]))]
-        for name in below:
-            if os.path.islink(f"{folder}/{name}") and any(map(_split, [name, *above[-1:]])):
-                raise CourseError(f"{folder}/{name} is a link. Put the folder itself there, or "
-                                  "point FER_DATA at the dataset that it belongs to.")
+        for name in [name for name in below if os.path.islink(f"{folder}/{name}")]:
+            if not any(map(_split, [name, *above[-1:]])):
+                below.remove(name)
+            elif not direct or not os.path.realpath(f"{folder}/{name}").startswith(inside):
+                raise CourseError(f"{folder}/{name} is a link out of the dataset. Put the folder "
+                                  "itself there, or point FER_DATA at the dataset it belongs to.")
         for name in sorted(files):
             if visible(name):
                 yield (*above, name), partial(_open_file, f"{folder}/{name}", inside)
