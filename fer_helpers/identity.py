@@ -163,15 +163,16 @@ def _rows(own: pd.DataFrame, known: pd.DataFrame, found: np.ndarray) -> np.ndarr
         points = np.c_[found, homes.get_indexer(own[0]) * weight, hint / COUNT / 2]
         forms = [np.c_[values, homes.get_indexer(known[0]) * weight, known.index / COUNT / 2]
                  for values in known_signatures()]
-        row = [0]
-        while len(row):
+        more = True
+        while more:
             left, free = np.flatnonzero(rows < 0), np.setdiff1d(known.index, rows)
             apart, nearest = cKDTree(np.concatenate([form[free] for form in forms])).query(
                 points[left], distance_upper_bound=TOLERANCE * 3 * 8 ** 0.5)
             close = np.flatnonzero(np.isfinite(apart))
             close = close[np.argsort(apart[close], kind="stable")]
-            row, first = np.unique(free[nearest[close] % max(len(free), 1)], return_index=True)
+            row, first = np.unique(free[nearest[close] % len(free)], return_index=True)
             rows[left[close[first]]] = row
+            more = len(row) > 0
     named = (rows < 0) & (hint >= 0) & ~np.isin(hint, rows)
     rows[named] = hint[named]
     return rows

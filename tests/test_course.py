@@ -13,6 +13,8 @@ def test_names_paths_and_what_a_notebook_shows_of_an_error(monkeypatch, tmp_path
     assert course.EMOTIONS == ("happy", "sad", "fear", "surprise", "neutral", "angry")  # Figure 1
     assert (course.LEFT_OUT, course.SPLITS) == (("disgust",), ("train", "test"))
     assert course.IMAGE_SIZE == 48
+    assert {*course.ALSO_CALLED} == {*course.EMOTIONS, *course.LEFT_OUT, *course.SPLITS}
+    assert {"val", "valid", "validation", "publictest"} < {*course.ALSO_CALLED["test"]}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for chosen, path in (("", course.COURSE / "usual"), ("mine", course.COURSE / "mine"),

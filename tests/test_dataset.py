@@ -73,6 +73,21 @@ def test_no_dataset(monkeypatch, tmp_path, chosen):
         ds.find_dataset()
 
 
+def test_kagglehubs_cache_and_kaggles_own_places(monkeypatch, tmp_path):
+    """A version counts once kagglehub has marked it as complete; Kaggle's places come last."""
+    monkeypatch.delenv("FER_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(ds, "FER2013", [])
+    monkeypatch.setattr(ds, "KAGGLE", [ds.FIXTURE / "train"])
+    for cache, variable in (tmp_path / ".cache/kagglehub", ""), (tmp_path / "a", f"{tmp_path}/a"):
+        monkeypatch.setenv("KAGGLEHUB_CACHE", variable)
+        version = cache / "datasets/msambare/fer2013/versions/1"
+        (version / "train").mkdir(parents=True)
+        assert ds.find_dataset().root == ds.FIXTURE / "train"
+        (version.parents[1] / "1.complete").touch()
+        assert ds.find_dataset().root == version
+
+
 # another dataset: the table of names in course.py, and nothing else
 
 def test_another_dataset_is_a_table(tmp_path):
@@ -107,32 +122,40 @@ def test_another_dataset_is_a_table(tmp_path):
 
 # indexing
 
-def test_index_lists_every_image_once(fixture_index):
-    assert len(fixture_index) == 292
-    assert fixture_index["path"].is_unique
+def test_the_index_lists_every_image_once_and_what_was_planted(fixture_index):
+    assert list(fixture_index) == ["split", "emotion", "path", "width", "height", "mode", "digest",
+                                   "brightness", "contrast", "flat"]
+    assert len(fixture_index) == 292 and fixture_index["path"].is_unique
     counts = ds.count_images(fixture_index)
     assert list(counts.columns) == [*EMOTIONS, "disgust"]
+    assert counts.index.name is counts.columns.name is None
     assert counts.loc["train"].tolist() == [38, 34, 32, 30, 36, 31, 8]
     assert counts.loc["test"].tolist() == [15, 13, 12, 12, 14, 13, 4]
-
-
-def test_index_finds_what_was_planted(fixture_index):
+    homes = fixture_index["split"] + "/" + fixture_index["emotion"]
+    assert homes.unique().tolist() == [f"{split}/{emotion}" for split in ("train", "test")
+                                       for emotion in (*EMOTIONS, "disgust")]
+    assert all(names.is_monotonic_increasing for _, names in fixture_index["path"].groupby(homes))
     by_path = fixture_index.set_index("path")
     assert tuple(by_path.loc["train/happy/Training_00000003.jpg", ["width", "height"]]) == (64, 64)
     assert by_path.index[by_path["flat"] == 1].tolist() == ["train/sad/Training_00001005.jpg"]
-    digests = by_path["digest"]
-    assert (digests["test/fear/PrivateTest_00002005.jpg"]
-            == digests["train/fear/Training_00002007.jpg"])
-    assert digests.value_counts().tolist().count(2) == 2
+    twins = by_path["digest"][lambda digest: digest.duplicated(keep=False)]
+    assert twins.nunique() == 2 and len(twins) == 4
+    assert (twins["test/fear/PrivateTest_00002005.jpg"]
+            == twins["train/fear/Training_00002007.jpg"])
+
+
+def test_the_index_can_be_changed_without_changing_the_dataset():
+    ds.index_images(FIXTURE)["split"] = "x"
+    assert {ds.Dataset(FIXTURE.root): "a key"}[FIXTURE]
+    assert set(ds.index_images(FIXTURE)["split"]) == {"train", "test"}
 
 
 def test_brightness_contrast_and_flat_agree_with_numpy(fixture_index):
     for row in fixture_index.iloc[[0, 40, 43, 200]].itertuples():
         image = np.asarray(Image.open(ds.FIXTURE / row.path), dtype=float)
         assert row.brightness == pytest.approx(image.mean())
-        assert row.contrast == pytest.approx(np.sqrt(((image - image.mean()) ** 2).mean()))
-        _, counts = np.unique(image, return_counts=True)
-        assert row.flat == counts.max() / image.size
+        assert row.contrast == pytest.approx(image.std())
+        assert row.flat == np.unique(image, return_counts=True)[1].max() / image.size
 
 
 def test_equal_bytes_of_another_size_are_another_image(copy):
@@ -172,30 +195,32 @@ def kept(fixture_index):
 def test_balance_cuts_every_class_to_the_same_size(fixture_index, kept):
     counts = ds.count_images(kept)
     assert list(counts.columns) == list(EMOTIONS), "disgust is dropped"
-    assert (counts.loc["train"] == 30).all()
-    assert (counts.loc["test"] == 12).all()
+    assert (counts.loc["train"] == 30).all() and (counts.loc["test"] == 12).all()
     pd.testing.assert_frame_equal(kept, fixture_index.loc[kept.index])
-    assert len(fixture_index.drop(kept.index)) == 292 - 6 * 42
+    train = kept[kept["split"] == "train"]
+    assert ds.count_images(train).loc["test"].tolist() == [0] * 6
+    assert list(ds.count_images(train, ["train"]).index) == ["train"]
 
 
 def test_balance_depends_on_paths_and_seed_alone(fixture_index, kept):
     shuffled = ds.balance(fixture_index.sample(frac=1, random_state=9), ds.FIXTURE_SIZES)
-    assert set(kept["path"]) == set(shuffled["path"])
     other = ds.balance(fixture_index, ds.FIXTURE_SIZES, seed=1)
-    assert set(kept["path"]) != set(other["path"])
+    assert set(kept["path"]) == set(shuffled["path"]) != set(other["path"])
 
 
-def test_balance_draws_the_same_images_on_every_machine(kept):
+def test_the_fingerprint_stands_for_the_images(kept):
     # Seen first on Linux x86-64, Python 3.11. A change here changes every result of the course.
     assert ds.fingerprint(kept) == "5992024078f74ec8"
-
-
-def test_fingerprint_stands_for_the_images(kept):
     assert ds.fingerprint(kept) == ds.fingerprint(kept.sample(frac=1, random_state=3))
     assert ds.fingerprint(kept) != ds.fingerprint(kept.iloc[1:])
-    changed = kept.copy()
-    changed.loc[changed.index[0], "digest"] = "0" * 16
-    assert ds.fingerprint(kept) != ds.fingerprint(changed)
+    for column in ("digest", "emotion", "path"):
+        changed = kept.copy()
+        changed.loc[changed.index[0], column] = "0" * 16
+        assert ds.fingerprint(kept) != ds.fingerprint(changed), column
+
+
+def test_the_reports_sizes():
+    assert ds.REPORT_SIZES == {"train": 2999, "test": 599}
 
 
 def test_fewer_images_than_asked_for(fixture_index):
@@ -235,12 +260,9 @@ def test_odd_sizes_are_resized_in_memory_and_nothing_is_written(copy):
     assert files_of(copy) == before
 
 
-def test_an_image_of_another_dataset(fixture_index):
+def test_what_cannot_be_loaded(fixture_index):
     frame = fixture_index.head(2).assign(path=["train/happy/Training_00000000.jpg", "x.jpg"])
     with pytest.raises(CourseError, match=r"has no usable image x.jpg. Index this dataset"):
         ds.load_images(FIXTURE, frame)
-
-
-def test_disgust_cannot_be_loaded_with_a_label(fixture_index):
     with pytest.raises(CourseError, match=r"Only images of happy.*Leave the others out"):
         ds.load_images(FIXTURE, fixture_index)

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from fer_helpers import dataset as ds
@@ -30,16 +32,14 @@ FEW = {path: content for path, content in FILES.items()  # two of each class
 
 
 def zipped(files, method=zipfile.ZIP_DEFLATED):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w", method) as archive:
         for path, content in files.items():
             archive.writestr(path, content)
     return buffer.getvalue()
 
 
 def tarred(files, change=lambda info: info):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
+    with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w") as archive:
         for path, content in files.items():
             info = tarfile.TarInfo(path)
             info.size = len(content)
@@ -77,7 +77,7 @@ def refused(dataset, match):
 
 OF_IMAGES = {
     "folder": lambda: FILES,
-    "folder, one level down": lambda: under("archive", FILES) | {"README.txt": b"x"},
+    "folder, two levels down": lambda: under("some/archive", FILES) | {"README.txt": b"x"},
     "zip": lambda: {"": zipped(FILES)},
     "zip, from Windows": lambda: {"": zipped(under(".\\fer 2013\\données", FILES))},
     "tar": lambda: {"": tarred(under(".", FILES))},
@@ -170,12 +170,10 @@ def test_one_table_of_names(fixture_index, make_csv, tmp_path, spelling):
 
 def test_validation_and_test_together(tmp_path):
     """Files of the same name in two folders of one class: both are read."""
-    data = written(tmp_path, FILES | {VICTIM.replace("train", "test"): FILES[VICTIM]} | {
-        VICTIM.replace("train", "val"): FILES[ODD]})
-    paths = ds.index_images(data)["path"]
-    assert paths.isin([VICTIM.replace("train", "test"),
-                       "test/sad/val_sad_Training_00001003.jpg"]).sum() == 2
-    assert len(paths) == 294
+    again, other = (VICTIM.replace("train", split) for split in ("test", "val"))
+    data = written(tmp_path, FILES | {again: FILES[VICTIM], other: FILES[ODD]})
+    assert {again, "test/sad/val_sad_Training_00001003.jpg"} <= {*ds.index_images(data)["path"]}
+    assert len(data.pixels) == 294
 
 
 # what is no dataset is known, and told what to do about
@@ -191,6 +189,7 @@ NO_DATASETS = {
     "npy": ({"X.npy": b"\x93NUMPY"}, "X.npy is a NumPy array. Point FER_DATA"),
     "RAR": ({"": b"Rar!"}, "a RAR archive. Unpack it"), "7z": ({"": b"7z\xbc\xaf"}, "Unpack it"),
     "another CSV": ({"": b"a,b,c\n"}, "no dataset that the course can read. Point FER_DATA"),
+    "three levels down": (under("a/b/c", FEW), "no dataset that the course can read"),
     "UTF-16": ({"": "emotion,pixels,Usage\n".encode("utf-16")}, "no dataset that the course"),
     "no splits": ({path.partition("/")[2]: b"x" for path in FEW},
                   "x has folders of classes, but not in both train/ and test/. Point FER_DATA"),
@@ -245,39 +244,6 @@ def pictures(number):
         table + end.to_bytes(4, "little") for end in ends) + table + bytes(4)
 
 
-LEFT_OUT = {
-    "a text": (b"I am no image", "not a readable image"),
-    "nothing": (b"", "not a readable image"),
-    "truncated": ((ds.FIXTURE / VICTIM).read_bytes()[:700], "not a readable image: .*truncated"),
-    "20,000 x 20,000 pixels": (encoded(Image.new("1", (20_000, 20_000)), "PNG"),
-                               "not a readable image: .*decompression bomb"),
-    "5,000 x 10 pixels": (encoded(Image.new("L", (5000, 10)), "PNG"),
-                          "5000 x 10 pixels, more than 4096"),
-    **{f"a {kind} of two pictures": (encoded(
-        face(), kind, save_all=True, append_images=[face().rotate(90)]), "more than one picture")
-       for kind in ("GIF", "TIFF", "WEBP", "PNG")},
-    "a kind of file not expected": (encoded(face(), "PPM"), "not a readable image"),
-    "a TIFF of 34,000 pictures": (pictures(34_000), "more than one picture"),
-    "a wrong checksum": (encoded(face(), "PNG")[:-20] + bytes(4) + encoded(face(), "PNG")[-16:],
-                         "not a readable image"),
-    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 48\n%%EndComments\n",
-                   "not a readable image"),
-    "a JPEG with 200 scans": (scans(200), "more than 100 scans"),
-    "5 MB": (encoded(face(), "JPEG") + bytes(5_000_000), "more than 4,000,000 bytes"),
-}
-
-
-@pytest.mark.parametrize("content, reason", LEFT_OUT.values(), ids=LEFT_OUT)
-@pytest.mark.parametrize("form", ["folder", "zip"])
-def test_a_bad_image_is_left_out_and_counted(copy, make_zip, form, content, reason):
-    (copy / VICTIM).write_bytes(content)
-    data = make_zip({VICTIM: content}) if form == "zip" else ds.Dataset(copy)
-    with pytest.warns(UserWarning, match=f"Left out .*: 1 files.* first is {VICTIM}.*Notebook 1"):
-        assert len(ds.index_images(data)) == 291
-    assert data.faults["path"].tolist() == [VICTIM]
-    assert data.faults["fault"].str.contains(reason).all(), data.faults["fault"][0]
-
-
 def colours():
     """The face in red, so that a wrong weight of the colours would show."""
     return Image.merge("RGB", (face(), face().point(lambda v: v // 2), face().point(lambda v: 9)))
@@ -289,32 +255,67 @@ def see_through():
     return image
 
 
-HANDLED = {
+DEEP = Image.fromarray(np.asarray(face()).astype(np.uint16) * 257)
+HANDLED = {  # and the grey that they become
     "RGB": (encoded(colours(), "PNG"), colours().convert("L")),
     "RGBA": (encoded(colours().convert("RGBA"), "PNG"), colours().convert("L")),
     "transparent": (encoded(see_through(), "PNG"), Image.new("L", SIZE, 255)),
     "CMYK": (encoded(Image.new("CMYK", SIZE, (0, 0, 0, 155)), "JPEG"), Image.new("L", SIZE, 100)),
     "palette": (encoded(face().quantize(256), "PNG"), face()),
-    "16 bit": (encoded(Image.fromarray(np.asarray(face()).astype(np.uint16) * 257), "PNG"), face()),
     "one bit": (encoded(face().convert("1"), "PNG"), face().convert("1").convert("L")),
-    "GIF": (encoded(face(), "GIF"), face()),
-    **{kind: (encoded(face(), kind, **options), face()) for kind, options in (
-        ("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True}))},
-    "16-bit TIFF": (encoded(Image.fromarray(
-        np.asarray(face()).astype(np.uint16) * 257), "TIFF"), face()),
+    "16 bit": (encoded(DEEP, "PNG"), face()), "16-bit TIFF": (encoded(DEEP, "TIFF"), face()),
+    "WEBP": (encoded(face(), "WEBP", lossless=True), face()),
+    **{kind: (encoded(face(), kind), face()) for kind in ("GIF", "BMP", "TIFF")},
+}
+NONE = "^not a readable image"
+LEFT_OUT = {  # and why
+    "a text": (b"I am no image", NONE), "nothing": (b"", NONE),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 48\n%%EndComments\n", NONE),
+    "a kind of file not expected": (encoded(face(), "PPM"), NONE),
+    "a wrong checksum": (encoded(face(), "PNG")[:-20] + bytes(4) + encoded(face(), "PNG")[-16:],
+                         NONE),
+    "truncated": (FILES[VICTIM][:700], f"{NONE}: .*truncated"),
+    "20,000 x 20,000": (encoded(Image.new("1", (20_000, 20_000)), "PNG"), f"{NONE}: .*bomb"),
+    "4,097 x 10": (encoded(Image.new("L", (4097, 10)), "PNG"), "4097 x 10 pixels, more than 4096"),
+    "10 x 4,097": (encoded(Image.new("L", (10, 4097)), "PNG"), "10 x 4097 pixels, more than 4096"),
+    **{f"a {kind} of two pictures": (encoded(
+        face(), kind, save_all=True, append_images=[face().rotate(90)]), "more than one picture")
+       for kind in ("GIF", "TIFF", "WEBP", "PNG")},
+    "a TIFF of 34,000 pictures": (pictures(34_000), "more than one picture"),
+    "a JPEG with 200 scans": (scans(200), "more than 100 scans"),
+    "a long one": (encoded(face(), "JPEG").ljust(4_000_001, b"\0"), "more than 4,000,000 bytes"),
 }
 
 
-@pytest.mark.parametrize("content, expected", HANDLED.values(), ids=HANDLED)
-def test_other_kinds_of_images_become_grey(content, expected):
-    image, size, _ = sources.read_image("x", lambda: io.BytesIO(content))
-    assert size == SIZE and image.mode == "L"
-    np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
+@pytest.mark.parametrize("content, expected", (HANDLED | LEFT_OUT).values(), ids=HANDLED | LEFT_OUT)
+def test_an_image_becomes_grey_or_is_left_out(content, expected):
+    if isinstance(expected, str):
+        with pytest.raises(sources.Fault, match=expected):
+            sources.read_image("x", lambda: io.BytesIO(content))
+    else:
+        image, size, _ = sources.read_image("x", lambda: io.BytesIO(content))
+        assert size == SIZE and image.mode == "L"
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
 
 
-def test_the_mode_in_the_file_is_counted(make_zip):
-    index = ds.index_images(make_zip({VICTIM: HANDLED["16 bit"][0], ODD: HANDLED["RGBA"][0]}))
-    assert index.set_index("path")["mode"][[VICTIM, ODD]].tolist() == ["I;16", "RGBA"]
+def test_the_largest_image_and_the_longest_file_are_read():
+    for content in (encoded(Image.new("L", (4096, 4096)), "PNG"), scans(95),
+                    encoded(face(), "JPEG").ljust(4_000_000, b"\0")):
+        assert sources.read_image("x", lambda: io.BytesIO(content))  # noqa: B023
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_what_is_left_out_is_counted_and_so_are_modes(copy, make_zip, form):
+    changed = {VICTIM: b"x", ODD: HANDLED["16 bit"][0], VICTIM[:-5] + "4.jpg": HANDLED["RGBA"][0]}
+    for path, content in changed.items():
+        (copy / path).write_bytes(content)
+    data = make_zip(changed) if form == "zip" else ds.Dataset(copy)
+    with pytest.warns(UserWarning, match=f"Left out .*: 1 files.* first is {VICTIM}.*Notebook 1"):
+        index = ds.index_images(data)
+    assert len(index) == 291
+    assert sorted(index.loc[index["path"].isin(changed), "mode"]) == ["I;16", "RGBA"]
+    assert data.faults["path"].tolist() == [VICTIM]
+    assert data.faults["fault"].str.contains(NONE).all()
 
 
 # folders
@@ -331,42 +332,52 @@ def test_awkward_names(copy, fixture_index):
     assert len(ds.fingerprint(index)) == 16
 
 
-def test_links_folders_and_pipes_among_the_images(copy, tmp_path):
-    (tmp_path / "private.jpg").write_bytes(FILES[VICTIM])
-    for store in ("blobs", "elsewhere"):
-        (tmp_path / store).mkdir()
-        (tmp_path / store / "abc").write_bytes(FILES[VICTIM])
-    (tmp_path / "copy twin").mkdir()  # begins as the dataset's name does
-    (tmp_path / "copy twin" / "abc").write_bytes(FILES[VICTIM])
-    whole, other = outcome(FIXTURE), "a link out of the dataset, or not a file"
-    for target, expected in ((tmp_path / "private.jpg", other), (VICTIM[-21:], other),
-                             ("nowhere.jpg", other), ("../../../elsewhere/abc", other),
-                             ("../../../copy twin/abc", other), ("../../../blobs/abc", whole),
-                             ("Training_00001004.jpg", outcome(FIXTURE, VICTIM[:-5] + "4.jpg"))):
+OUTSIDE = "a link out of the dataset, or not a file"
+LINKS = {  # where an image is a link to, and what is read there
+    "{}/private.jpg": OUTSIDE, VICTIM[-21:]: OUTSIDE, "nowhere.jpg": OUTSIDE,
+    "../../../elsewhere/abc": OUTSIDE, "../../../copy twin/abc": OUTSIDE,  # begins as copy does
+    "../../../blobs/abc": VICTIM, "Training_00001004.jpg": VICTIM[:-5] + "4.jpg"}
+
+
+def test_links_and_pipes_among_the_images(copy, tmp_path):
+    for file in ("private.jpg", "blobs/abc", "elsewhere/abc", "copy twin/abc"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(FILES[VICTIM])
+    (copy / "elsewhere").symlink_to(tmp_path)  # beside the images, a link does not matter
+    (copy / "test" / "link to a file").symlink_to(copy / VICTIM)
+    for target, expected in LINKS.items():
         (copy / VICTIM).unlink()
-        (copy / VICTIM).symlink_to(target)
-        assert outcome(ds.Dataset(copy)) == expected, target
+        (copy / VICTIM).symlink_to(target.format(tmp_path))
+        assert outcome(ds.Dataset(copy)) == (
+            OUTSIDE if expected == OUTSIDE else outcome(FIXTURE, expected)), target
     (copy / VICTIM).unlink()
     os.mkfifo(copy / VICTIM)
-    assert outcome(ds.Dataset(copy)) == other
+    assert outcome(ds.Dataset(copy)) == OUTSIDE
+    refused(ds.Dataset(copy / VICTIM), "is neither a folder nor a file .*permissions")
 
 
-@pytest.mark.parametrize("folder", ["train", "train/sad"])
-def test_a_linked_folder(copy, tmp_path, folder):
-    (copy / folder).rename(tmp_path / "elsewhere")
-    (copy / folder).symlink_to(tmp_path / "elsewhere")
-    refused(ds.Dataset(copy), rf"{folder} is a link.*Put the folder itself")
+@pytest.mark.parametrize("folder, place, other", [
+    ("train/sad", "copy/pool/of sad", None), ("train", "copy/a/b/c", None),
+    ("train", "elsewhere", "train is a link out of the dataset. Put the folder itself there"),
+    ("train/sad", "copy twin", "train/sad is a link out of the dataset"),
+    ("train/sad", "copy/train/happy/test", None)])
+def test_a_linked_folder(copy, tmp_path, fixture_index, folder, place, other):
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (copy / folder).rename(tmp_path / place)
+    (copy / folder).symlink_to(tmp_path / place)
+    if other:
+        refused(ds.Dataset(copy), other)
+    else:
+        pd.testing.assert_frame_equal(ds.index_images(ds.Dataset(copy)), fixture_index)
 
 
-def test_a_link_beside_the_images_does_not_matter(copy, tmp_path):
-    (copy / "elsewhere").symlink_to(tmp_path)
-    (copy / "test" / "link to a file").symlink_to(copy / VICTIM)
-    assert outcome(ds.Dataset(copy)) == outcome(FIXTURE)
-
-
-def test_a_pipe_as_dataset_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "x.zip")
-    refused(ds.Dataset(tmp_path / "x.zip"), "x.zip is neither a folder nor a file .*permissions")
+def test_folders_linked_in_circles(copy):
+    """Each class of train holds train again, over a link; none of that is looked at."""
+    for split in ("train", "training", "TRAIN"):
+        for other in ("train", "training", "TRAIN"):
+            (copy / split).mkdir(exist_ok=True)
+            (copy / split / other).symlink_to(copy / split)
+    refused(ds.Dataset(copy), "is a link out of the dataset|which is not a class")
 
 
 @pytest.mark.parametrize("where, number, expected", [
@@ -465,11 +476,12 @@ def test_an_unusual_way_of_packing(make_zip, kind):
         dict(sources.entries(Path(archive.filename)))["train/sad/bomb.jpg"]()
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_member_twice(make_zip):
     data = make_zip()
-    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(data.root, "a") as file:
-        for _ in range(2):
-            file.writestr(VICTIM, b"another")
+    with zipfile.ZipFile(data.root, "a") as file:
+        file.writestr(VICTIM, b"another")
+        file.writestr(VICTIM, b"another")
     refused(data, "x.zip holds train/sad/.*Training_00001003.jpg twice. Pack it again")
 
 
@@ -516,27 +528,23 @@ def damaged(content, rng):
                                       b"\0" * 4, b"\xff" * 4)) + content[to:]
 
 
-def test_damaged_images():
-    rng, accepted, slowest = random.Random(2013), 0, 0.0
-    originals = [content for content, _ in HANDLED.values()] + [
-        FILES[VICTIM], encoded(colours(), "JPEG", progressive=True)]
-    for i in range(4000):
-        content = damaged(original := originals[i % len(originals)], rng)
-        started = time.perf_counter()
-        try:
-            image, size, _ = sources.read_image("x", lambda: io.BytesIO(content))  # noqa: B023
-        except sources.Fault as fault:
-            assert "0x" not in str(fault), "an address: another text each time"
-            continue
-        finally:
-            slowest = max(slowest, time.perf_counter() - started)
-        accepted += 1
+@settings(max_examples=1500, deadline=None, derandomize=True, database=None)
+@given(st.sampled_from([content for content, _ in HANDLED.values()] + [
+    FILES[VICTIM], encoded(colours(), "JPEG", progressive=True)]),
+    st.randoms(use_true_random=False))
+def test_damaged_images(original, rng):
+    """Read as grey, or left out for a reason that is the same each time, and soon."""
+    content, started = damaged(original, rng), time.process_time()
+    try:
+        image, size, _ = sources.read_image("x", lambda: io.BytesIO(content))
+    except sources.Fault as fault:
+        assert "0x" not in str(fault), "an address: another text each time"
+    else:
         assert image.mode == "L" and image.size == size and max(size) <= sources.MAX_SIDE
         # PNG carries checksums, and what is cut short is whole all the same, or left out.
         if original.startswith(b"\x89PNG") or original.startswith(content):
             assert image == sources.read_image("x", lambda: io.BytesIO(original))[0]
-    assert 200 < accepted < 3000, "damage was done, and not all of it matters"
-    assert slowest < 2, "seconds for one file"
+    assert time.process_time() - started < 2, "seconds for one file"
 
 
 @pytest.mark.parametrize("form", ["zip", "tar", "tar.gz", "csv", "csv.gz"])
@@ -547,20 +555,20 @@ def test_damaged_files(tmp_path, fixture_index, make_csv, form):
     content = {"zip": zipped(FEW, zipfile.ZIP_STORED), "tar": tarred(FEW),
                "csv": make_csv(few["path"], FIXTURE.pixels[few.index]).root.read_bytes()}[form[:3]]
     packed = gzip.compress(content, 1) if form.endswith("gz") else content
-    right, refusals, others = set(few["digest"]), 0, 0
+    refusals, others = 0, 0
     for _ in range(30):
         data = written(tmp_path, {"": damaged(packed, rng)})
         try:
-            seen = ds._read(data.root)
+            index, pixels, faults, _ = ds._read(data.root)
         except CourseError as error:
             assert str(data.root) in str(error)
             refusals += 1
             continue
-        wrong = set(seen.index["digest"]) - right
-        others += len(seen.faults) + len(wrong)
+        wrong = set(index["digest"]) - set(few["digest"])
+        others += len(faults) + len(wrong)
         assert not wrong or form in ("tar", "csv"), "a checksum was not checked"
         if form == "csv":  # whatever was accepted is what an independent reader finds in the file
             words = data.root.read_text(errors="replace").replace('"', ",").split(",")
             values = {" ".join(word.split()) for word in words}
-            assert {" ".join(map(str, image.ravel())) for image in seen.pixels} <= values
+            assert {" ".join(map(str, image.ravel())) for image in pixels} <= values
     assert refusals > 2 and (others > 0 or form.endswith("gz"))
