@@ -128,12 +128,12 @@ def test_begins_with_a_question_and_ends_with_questions(name):
     assert "<details>" in cells[-1]
 
 
-@pytest.mark.parametrize("name", NAMES[:5])
+@notebook
 def test_a_lesson_of_an_hour_has_room_for_it_prompts_of_exercises_not_counted(name):
     """test_exercises.py limits the prompts."""
     lesson = "\n".join(cell for cell in prose(name) if not cell.startswith("**Exercise: "))
     text = re.sub(r"<details>.*?</details>", "", lesson, flags=re.DOTALL)
-    assert len(text.split()) <= 1300
+    assert len(text.split()) <= (1300 if name < "06" else 1800 if name[:2] == "09" else 2000)
 
 
 @pytest.mark.parametrize(("name", "model"), [
