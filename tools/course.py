@@ -24,6 +24,7 @@ COURSE = Path(__file__).resolve().parent.parent
 SETTINGS = {"VENV": ".venv", "INSTALLER": "uv", "JOBS": "2", "NAMES": "", "OPEN": ""}
 FIXTURE = {"FER_DATA": "data/fixture"}
 FITS = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
+AT_HOME = ("jupyterlab", "setuptools")  # nobody needs these in Colab or in Kaggle's notebooks
 # JupyterLab would otherwise ask the network for news and newer versions.
 NEWS = "@jupyterlab/apputils-extension:announcements"
 # A notebook holds the version of its Python. With each Python saying the same, JupyterLab does not
@@ -46,7 +47,7 @@ def packages():
     wanted = re.findall(r'^    "(([\w-]+)\S+)"', text.partition("[project.optional")[0], re.M)
     there = {entry.name.lower(): entry.version for entry in metadata.distributions()}
     lacking = [package for package, name in wanted
-               if name not in there and name not in ("jupyterlab", "setuptools")]
+               if name not in there and name not in AT_HOME]
     if lacking:
         print(f"Installing {' '.join(lacking)}", flush=True)
         kept = "".join(f"{name}=={version}\n" for name, version in there.items())
@@ -253,12 +254,15 @@ def python():
 
 def has_the_course():
     """Say whether this Python has the course's packages: with conda, in Colab, at Kaggle."""
-    if os.environ.keys() & {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"}:
-        return True
     try:
-        return bool(metadata.version("fer-helpers"))
+        return elsewhere() or bool(metadata.version("fer-helpers"))
     except metadata.PackageNotFoundError:
         return False
+
+
+def elsewhere():
+    """Say whether this is Colab or one of Kaggle's notebooks, which bring their own packages."""
+    return bool(os.environ.keys() & {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"})
 
 
 def base_python():
