@@ -142,3 +142,15 @@ def site(tmp_path_factory):
                 cwd=COURSE, capture_output=True, text=True)
             assert built.returncode == 0, built.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def sentences():
+    """Read the texts of a notebook's pictures, in their order, from the cells that show them."""
+
+    def read(name):
+        cells = nbformat.read(COURSE / "notebooks" / f"{name}.ipynb", as_version=4).cells
+        return [cell.metadata.alt for cell in cells for output in cell.get("outputs", [])
+                if "image/png" in output.get("data", {})]
+
+    return read
