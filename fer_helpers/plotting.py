@@ -14,7 +14,10 @@ from PIL import Image
 
 from fer_helpers.course import IMAGE_SIZE, course_path, write_whole
 
-TRAIN_COLOUR, TEST_COLOUR, ALERT_COLOUR, GOOD_COLOUR = "#1f77b4", "#e8710a", "#b3261e", "#1b6e3c"
+# One meaning for each colour in every figure: the two splits, a network of ours, what others say
+# (people, the report), what is right, what to look out for.
+TRAIN_COLOUR, TEST_COLOUR, NETWORK_COLOUR = "#1f77b4", "#e8710a", "#8e44ad"
+OTHERS_COLOUR, GOOD_COLOUR, ALERT_COLOUR = "black", "#1b6e3c", "#b3261e"
 plt.rcParams.update({
     "figure.dpi": 100,
     "savefig.dpi": 150,

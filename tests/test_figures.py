@@ -2,14 +2,17 @@
 
 import io
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import nbformat
 import pytest
 from PIL import Image
 
+from fer_helpers import plotting
 from fer_helpers.course import COURSE
 from fer_helpers.plotting import look_alike, save_figure
 
@@ -97,3 +100,13 @@ def test_a_picture_that_looks_the_same_is_left_as_it_is(tmp_path, monkeypatch):
     assert save("#e8710a") != first
     (tmp_path / "fixture" / "bars.png").write_bytes(first[:100])
     assert save("#1f77b4") == first
+
+
+def test_a_colour_stands_in_the_table_of_colours_and_nowhere_else():
+    """So it has one meaning in all notebooks: see the top of plotting.py."""
+    table = [value for name, value in vars(plotting).items() if name.endswith("_COLOUR")]
+    pattern = "|".join(value for value in table if value.startswith("#"))
+    assert len({*table}) == len(table) == 6 and pattern.count("|") == 4
+    for path in COURSE.glob("notebooks/*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            assert not re.search(pattern, cell.source, re.IGNORECASE), (path.stem, cell.source)

@@ -94,10 +94,15 @@ def test_every_link_inside_leads_somewhere(pages):
 
 
 def test_notebooks_link_to_pages_and_not_to_files_of_jupyter(pages):
-    inside = [address for page in pages.values() for address in page.links if inner(page, address)]
+    """But the notebook itself can be downloaded."""
+    inside = [address for page in pages.values() for address in page.links
+              if inner(page, address) and "_downloads/" not in address]
     assert not [address for address in inside if urlsplit(address).path.endswith((".ipynb", ".md"))]
     audit = next(page for path, page in pages.items() if path.stem == "01_data_audit")
     assert "06_copies.html" in audit.links
+    [file] = [path for path, _ in (inner(audit, address) for address in audit.links
+                                   if address.endswith(".ipynb"))]
+    assert file.read_bytes() == (COURSE / "notebooks" / file.name).read_bytes()
 
 
 def test_pages_load_nothing_from_the_network(site, pages):
