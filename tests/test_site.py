@@ -2,8 +2,13 @@
 
 import html
 import itertools
+import json
+import os
 import re
+import runpy
+import time
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import make_slides
@@ -132,6 +137,26 @@ def test_every_picture_has_the_sentence_of_its_cell(site, pages, sentences):
         everywhere -= {*shown}
     # On the other pages a picture of a notebook says the same; README's and growth.svg say more.
     assert len(everywhere) <= 3 and all(len(text) > 40 for text in everywhere)
+
+
+@pytest.mark.parametrize(("run_here", "age", "shown"), [
+    (True, -60, "run here"), (True, 60, "committed"), (True, None, "committed"),
+    (False, -60, "committed")])
+def test_make_notebooks_shows_what_was_run_here_unless_the_notebook_is_newer(
+        run_here, age, shown, tmp_path):
+    for folder, title in (("notebooks", "committed"), ("build", "run here")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "01.ipynb").write_text(json.dumps(
+            {"cells": [{"cell_type": "markdown", "metadata": {}, "source": [f"# {title}"]}]}))
+    if age is None:
+        (tmp_path / "build" / "01.ipynb").unlink()
+    else:
+        os.utime(tmp_path / "build" / "01.ipynb", (time.time() - age,) * 2)
+    app = SimpleNamespace(srcdir=tmp_path, config=SimpleNamespace(run_here=run_here),
+                          env=SimpleNamespace(doc2path=lambda name: tmp_path / f"{name}.ipynb",
+                                              note_dependency=lambda path: None))
+    runpy.run_path(COURSE / "docs" / "conf.py")["complete"](app, "notebooks/01", text := [""])
+    assert f"# {shown}" in text[0]
 
 
 def test_what_is_wrong_is_found(tmp_path):
