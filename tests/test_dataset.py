@@ -145,7 +145,8 @@ def test_the_index_lists_every_image_once_and_what_was_planted(fixture_index):
 
 
 def test_the_index_can_be_changed_without_changing_the_dataset():
-    ds.index_images(FIXTURE)["split"] = "x"
+    index = ds.index_images(FIXTURE)
+    index["split"] = "x"
     assert {ds.Dataset(FIXTURE.root): "a key"}[FIXTURE]
     assert set(ds.index_images(FIXTURE)["split"]) == {"train", "test"}
 
