@@ -6,8 +6,8 @@
 # tools/course.py does all the work, on Windows without make, too; `make help` lists its commands.
 # Settings are variables: make notebooks NAMES="01_data_audit 06_copies" JOBS=1 VENV=/tmp/venv
 
-COMMANDS := help setup packages check data notebooks site slides sheets lab test test-backends \
-	bench mutants figures refresh lock clean
+COMMANDS := help setup packages check check-exercises data notebooks site slides sheets lab test \
+	test-backends bench mutants figures refresh lock clean
 
 # The first Python that answers. Choose another with `make PYTHON=/path/to/python3.12`.
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \

@@ -37,6 +37,8 @@ PARTS = {
                              "docs/speed", "docs/gpu", "docs/platforms", "figures/README"],
 }
 
+BOX = '<div class="alert alert-info">\n\n'  # of an exercise, in JupyterLab
+
 
 def setup(app):
     """Complete what is read, let figures enlarge, give the site an index.html."""
@@ -71,7 +73,7 @@ def complete(app, name, text):
         for cell in notebook["cells"]:
             if "alt" in cell["metadata"]:  # where nbconvert looks for it; myst-nb looks here
                 cell["metadata"]["mystnb"] = {"image": {"alt": cell["metadata"]["alt"]}}
-            source = "".join(cell["source"])
+            source = "".join(cell["source"]).removeprefix(BOX).removesuffix("\n\n</div>")
             if source.startswith("**Exercise: "):
                 title, _, task = source.removeprefix("**").partition("**")
                 cell["source"] = (f"````{{admonition}} {title.rstrip('.')}\n:class: exercise\n\n"

@@ -65,11 +65,15 @@ PLANTED = {
 
 def draw_face(emotion: str, strength: float, rng: random.Random, size: int = SIZE) -> Image.Image:
     """Return one grey face of `size` x `size` pixels; its expression has a strength of 0 to 1."""
-    look = {
+    return draw_look({
         name: FEATURES["neutral"][name] + strength * (value - FEATURES["neutral"][name])
         + rng.uniform(-0.3, 0.3)
         for name, value in FEATURES[emotion].items()
-    }
+    }, rng, size)
+
+
+def draw_look(look: dict[str, float], rng: random.Random, size: int = SIZE) -> Image.Image:
+    """Return a grey face with brows, eyes and mouth as `look` says; `rng` draws all the rest."""
     skin, background = rng.randint(150, 210), rng.randint(40, 100)
     ink = rng.randint(10, 60)
     scale = rng.uniform(0.95, 1.05)

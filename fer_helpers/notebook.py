@@ -53,8 +53,12 @@ def check(answer, right, hint: str, wrong: dict | None = None) -> None:
     a hundred. ``wrong`` has known mistakes: what to say about each, and the answer it leads to.
     """
     mistakes = [why for why, known in (wrong or {}).items() if _same(answer, known)]
+    share = np.asarray(right)
+    if share.dtype.kind == "f" and (abs(share) <= 1).all() and _same(answer, 100 * share):
+        mistakes.append("That is a percent. Write a share, from 0 to 1.")
     if answer is None:
-        print(f"Not yet: write your answer in place of None. Hint: {hint}")
+        print("Not yet: write your answer above, in place of None, and run both cells. "
+              f"Hint: {hint}")
     elif _same(answer, right):
         print("Right.")
     else:

@@ -113,7 +113,8 @@ def functions_of():
 
     def read(name):
         cells = nbformat.read(COURSE / "notebooks" / f"{name}.ipynb", as_version=4).cells
-        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code"
+                         and "control" not in cell.metadata.get("tags", []))
         wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef)
         tree = ast.parse(code)
         tree.body = [node for node in tree.body if isinstance(node, wanted)]
@@ -154,3 +155,34 @@ def sentences():
                 if "image/png" in output.get("data", {})]
 
     return read
+
+
+def names_in(source):
+    """Say which names some code sets, and which others it uses."""
+    found = {True: set(), False: set()}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            found[isinstance(node.ctx, ast.Store)].add(node.id)
+        elif isinstance(node, ast.FunctionDef):
+            found[True].add(node.name)
+        elif isinstance(node, ast.alias):
+            found[True].add((node.asname or node.name).split(".")[0])
+    return found[True], found[False] - found[True]
+
+
+@pytest.fixture(scope="session")
+def needed_by():
+    """Pick some cells of a notebook and those that they need, so that no test has to train."""
+
+    def pick(cells, *targets):
+        wanted, picked = set(), []
+        for cell in reversed([cell for cell in cells if cell.cell_type == "code"]):
+            sets, uses = names_in(cell.source)
+            control = "control" in cell.metadata.get("tags", [])
+            if cell.id in targets or (sets & wanted and not control):
+                assert "training.train(" not in cell.source
+                picked.append(cell)
+                wanted |= uses
+        return picked[::-1]
+
+    return pick

@@ -122,6 +122,7 @@ def test_the_pages_are_written_from_the_table():
         text = page.read_text(encoding="utf-8")
         assert lesson.filled(text) == text, f"{page.name}: call python tools/lesson.py"
     assert lesson.filled("<!-- plan -->") != "<!-- plan -->"
+    assert lesson.reading().count("](../notebooks/") == 10, "a row for each notebook of the README"
 
 
 def test_wrong_answers_belong_to_questions_that_exist():
@@ -312,8 +313,13 @@ def test_the_sheets_agree_with_the_notebooks():
     ([1, 2], [{"output_type": "error", "ename": "E", "evalue": "v"}], ["an error: E: v"]),
 ])
 def test_pre_commit_refuses_a_notebook_without_its_outputs(counts, outputs, found):
-    cells = [{"cell_type": "code", "execution_count": count, "outputs": []} for count in counts]
+    cells = [{"cell_type": "code", "execution_count": count, "outputs": [], "metadata": {}}
+             for count in counts]
     cells[-1]["outputs"] = outputs
-    faults = check_outputs.faults({"cells": cells})
+    control = {"cell_type": "code", "execution_count": None, "outputs": [],
+               "metadata": {"tags": ["skip-execution"]}}
+    faults = check_outputs.faults({"cells": [control, *cells]})
     assert len(faults) == len(found)
     assert all(part in fault for part, fault in zip(found, faults, strict=True))
+    control["outputs"] = [{"output_type": "display_data"}]
+    assert any("control" in fault for fault in check_outputs.faults({"cells": [control, *cells]}))

@@ -2,7 +2,9 @@
 
 import ast
 import re
+import shutil
 
+import check_exercises
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
@@ -14,6 +16,7 @@ from fer_helpers.notebook import check
 
 NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4).cells
              for path in sorted((COURSE / "notebooks").glob("*.ipynb"))}
+BOXED = re.compile(r'<div class="alert alert-info">\n\n(.+)\n\n</div>', re.DOTALL)
 ANSWER = re.compile(r"^\w+ = None\b.*$", re.MULTILINE)
 SOLUTION = re.compile(
     r"<details><summary>Solution</summary>\n\n.+?\n\n```python\n(.+)\n```\n\n</details>", re.DOTALL)
@@ -22,63 +25,45 @@ notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 
 
 def exercises(name):
-    """Give the prompt, the cell and the solution of each exercise."""
+    """Give the prompt, the cell to answer in, the cell that checks it, and the solution."""
     cells = NOTEBOOKS[name]
-    return [cells[i - 1:i + 2] for i, cell in enumerate(cells)
-            if "exercise" in cell.metadata.get("tags", []) or "\ncheck(" in cell.source]
-
-
-def names_in(source):
-    """Say which names some code sets, and which others it uses."""
-    found = {True: set(), False: set()}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name):
-            found[isinstance(node.ctx, ast.Store)].add(node.id)
-        elif isinstance(node, ast.FunctionDef):
-            found[True].add(node.name)
-        elif isinstance(node, ast.alias):
-            found[True].add((node.asname or node.name).split(".")[0])
-    return found[True], found[False] - found[True]
-
-
-def what_it_needs(name):
-    """Pick the cells of a notebook that its exercises need, so that no test has to train."""
-    wanted, picked = set(), []
-    for cell in reversed([cell for cell in NOTEBOOKS[name] if cell.cell_type == "code"]):
-        sets, uses = names_in(cell.source)
-        if "exercise" in cell.metadata.get("tags", []) or sets & wanted:
-            picked.append(cell)
-            wanted |= uses
-    return picked[::-1]
+    return [cells[i - 1:i + 3] for i, cell in enumerate(cells)
+            if "exercise" in cell.metadata.get("tags", [])]
 
 
 @notebook
-def test_there_are_at_least_three(name):
-    assert len(exercises(name)) >= 3
+def test_there_are_at_least_three_and_each_is_checked(name):
+    checked = [cell.id for cell in NOTEBOOKS[name] if re.search(r"^check\(", cell.source, re.M)]
+    assert checked == [cells[2].id for cells in exercises(name)]
+    assert len(checked) >= 3
 
 
 @notebook
-def test_has_a_prompt_of_40_words_a_cell_that_ends_with_its_check_and_a_folded_solution(name):
-    for prompt, cell, solution in exercises(name):
-        assert re.match(r"\*\*Exercise: .+\*\*", prompt.source)
-        assert len(prompt.source.split()) <= 40
-        assert cell.metadata["tags"] == ["exercise"]
+def test_the_right_answer_is_not_read_by_accident(name):
+    """It stands in a cell of its own, folded, and in a solution, folded."""
+    for prompt, cell, checked, solution in exercises(name):
+        text = BOXED.fullmatch(prompt.source)[1]
+        assert re.match(r"\*\*Exercise: .+\*\*", text)
+        assert len(text.split()) <= 40
+        assert cell.metadata == {"tags": ["exercise"]}
         assert len(ANSWER.findall(cell.source)) == 1
-        assert ast.unparse(ast.parse(cell.source).body[-1]).startswith("check(")
+        assert checked.metadata == {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
+        assert ast.unparse(ast.parse(checked.source).body[-1]).startswith("check(")
         assert SOLUTION.fullmatch(solution.source), solution.source
 
 
 @notebook
 def test_says_not_yet_as_long_as_nobody_has_answered(name):
-    for _, cell, _ in exercises(name):
-        said = "".join(output.text for output in cell.outputs)
-        assert "Not yet: write your answer in place of None. Hint: " in said
+    for _, _, checked, _ in exercises(name):
+        said = "".join(output.text for output in checked.outputs)
+        assert said.startswith("Not yet: write your answer above, in place of None, and run both")
 
 
 @notebook
-def test_a_solution_is_right_and_each_known_mistake_is_told_apart(name, capsys, monkeypatch):
+def test_a_solution_is_right_and_each_known_mistake_is_told_apart(
+        name, needed_by, capsys, monkeypatch):
     solutions = {cell.id: SOLUTION.fullmatch(solution.source)[1]
-                 for _, cell, solution in exercises(name)}
+                 for _, cell, _, solution in exercises(name)}
     asked = {}
 
     def listen(answer, right, hint, wrong):
@@ -86,12 +71,12 @@ def test_a_solution_is_right_and_each_known_mistake_is_told_apart(name, capsys, 
 
     monkeypatch.setattr("fer_helpers.notebook.check", listen)
     names = {"display": id}  # what IPython gives to every cell
-    for cell in what_it_needs(name):
-        assert "training.train(" not in cell.source
-        if cell.id not in solutions:
-            exec(cell.source, names)
+    checks = {cells[2].id for cells in exercises(name)}
+    for cell in needed_by(NOTEBOOKS[name], *solutions, *checks):
+        exec(ANSWER.sub(lambda _, cell=cell: solutions[cell.id], cell.source)
+             if cell.id in solutions else cell.source, names)
+        if cell.id not in checks:
             continue
-        exec(ANSWER.sub(lambda _, cell=cell: solutions[cell.id], cell.source), names)
         capsys.readouterr()
         check(asked["answer"], asked["right"], asked["hint"], asked["wrong"])
         assert capsys.readouterr().out == "Right.\n", cell.source
@@ -123,3 +108,26 @@ def test_anything_else_is_not_yet_and_never_an_error(answer, capsys):
 def test_the_mistake_is_named(capsys):
     check(1, 6, "think", wrong={"That is two.": 2, "That is one.": 1})
     assert capsys.readouterr().out == "Not yet. That is one.\n"
+
+
+@pytest.mark.parametrize(("answer", "right"), [
+    (25, 0.25), ("66.7", 2 / 3), ([80, 57], np.array([0.8, 4 / 7]))])
+def test_a_percent_where_a_share_is_asked_is_told_so(answer, right, capsys):
+    check(answer, right, "think", wrong={"That is one.": 1})
+    assert "percent" in capsys.readouterr().out
+    check(600, 6, "think")
+    assert "percent" not in capsys.readouterr().out
+
+
+def test_how_many_are_right_is_read_from_the_saved_notebooks(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(check_exercises, "COURSE", tmp_path)
+    shutil.copytree(COURSE / "notebooks", tmp_path / "notebooks")
+    check_exercises.main()
+    total = sum(len(exercises(name)) for name in NOTEBOOKS)
+    assert f"0 of {total} exercises are right in notebooks/" in capsys.readouterr().out
+    own = nbformat.read(tmp_path / "notebooks" / "04_final_model.ipynb", as_version=4)
+    next(cell for cell in own.cells if cell.id == "exercise-stop-check").outputs[0].text = "Right."
+    (tmp_path / "mine").mkdir()
+    nbformat.write(own, tmp_path / "mine" / "my 04.ipynb")
+    check_exercises.main()
+    assert "1 of 3 exercises are right in mine/" in capsys.readouterr().out

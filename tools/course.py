@@ -62,6 +62,11 @@ def check():
     run("tools/check.py")
 
 
+def check_exercises():
+    """say how many exercises are right, in mine/ or notebooks/"""
+    run("tools/check_exercises.py")
+
+
 def data():
     """get FER-2013 from Kaggle (60 MB), and check that it is the original"""
     run("tools/get_data.py")
@@ -169,12 +174,12 @@ def clean():
 def help():
     """list the commands"""
     for name, function in COMMANDS.items():
-        print(f"{name:14} {function.__doc__}")
+        print(f"{name:16} {function.__doc__}")
 
 
 COMMANDS = {function.__name__.replace("_", "-"): function for function in (
-    help, setup, packages, check, data, notebooks, site, slides, sheets, lab, test, test_backends,
-    bench, mutants, figures, refresh, lock, clean)}
+    help, setup, packages, check, check_exercises, data, notebooks, site, slides, sheets, lab, test,
+    test_backends, bench, mutants, figures, refresh, lock, clean)}
 
 
 def setting(name):

@@ -83,14 +83,13 @@ def plans(table: dict) -> str:
 def reading() -> str:
     """Write the table of times: reading, from the words of a notebook, beside running."""
     readme = (COURSE / "README.md").read_text(encoding="utf-8")
-    rows = ["| notebook | to read | to run on the drawn faces | to run on FER-2013 |",
-            "|---|---|---|---|"]
-    row = r"\| \[(\d+ [^]]+)\]\((notebooks/\S+\.ipynb)\) \|[^|]+\| ([^|]+) \| ([^|]+) \|"
-    for title, path, fixture, full in re.findall(row, readme):
+    rows = ["| notebook | to read | to run on FER-2013 |", "|---|---|---|"]
+    row = r"\| \[(\d+ [^]]+)\]\((notebooks/\S+\.ipynb)\) \|[^|]+\| ([^|]+) \|"
+    for title, path, full in re.findall(row, readme):
         cells = nbformat.read(COURSE / path, as_version=4).cells
         words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
         minutes = max(5, 5 * round(words / WORDS_A_MINUTE / 5))
-        rows.append(f"| [{title}](../{path}) | {minutes} minutes | {fixture} | {full} |")
+        rows.append(f"| [{title}](../{path}) | {minutes} minutes | {full} |")
     return "\n".join(rows)
 
 

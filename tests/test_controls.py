@@ -1,0 +1,76 @@
+"""Controls: cells for JupyterLab alone. Here each is moved from end to end, and timed."""
+
+import re
+import time
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+
+from fer_helpers.course import COURSE
+
+TAGS = ["control", "nbval-skip", "remove-cell", "skip-execution"]
+NOTEBOOKS = {path.stem[:2]: nbformat.read(path, as_version=4)
+             for path in sorted((COURSE / "notebooks").glob("*.ipynb"))}
+CONTROLS = [(number, cell) for number, notebook in NOTEBOOKS.items() for cell in notebook.cells
+            if "control" in cell.metadata.get("tags", [])]
+MOVED = [(number, cell) for number, cell in CONTROLS if "interact" in cell.source]
+
+
+def named(controls):
+    return pytest.mark.parametrize(("number", "cell"), controls, ids=lambda value: (
+        value if isinstance(value, str) else value.id))
+
+
+def test_they_stand_where_something_is_better_moved_than_read():
+    assert [number for number, _ in MOVED] == [
+        "02", "03", "03", "04", "05", "05", "06", "07", "08", "08", "10"]
+    assert all("widgets" not in notebook.metadata for notebook in NOTEBOOKS.values())
+
+
+@named(CONTROLS)
+def test_a_control_is_left_out_of_pages_and_runs_and_says_so_itself(number, cell):
+    assert cell.metadata == {"tags": TAGS}
+    assert cell.outputs == [] and cell.execution_count is None
+    assert re.match(r"(# .*\n)*# .*JupyterLab only", cell.source)
+    assert "dataset" not in cell.source
+
+
+def drawn():
+    """Draw all figures, as a notebook does, and close them; return how many there were."""
+    numbers = plt.get_fignums()
+    for figure in map(plt.figure, numbers):
+        figure.canvas.draw()
+    plt.close("all")
+    return len(numbers)
+
+
+@named(MOVED)
+def test_a_control_reacts_fast_from_end_to_end(number, cell, needed_by, monkeypatch, capsys):
+    names = {"display": id}
+    for one in needed_by(NOTEBOOKS[number].cells, cell.id)[:-1]:
+        exec(one.source, names)
+    plt.close("all")
+    made = []
+
+    def record(function, **widgets):
+        made.append(ipywidgets.interactive(function, **widgets))
+        return function
+
+    monkeypatch.setattr(ipywidgets, "interact", lambda *function, **widgets: record(
+        *function, **widgets) if function else lambda function: record(function, **widgets))
+    exec(cell.source, names)
+    for control in made:
+        ends = {box.description: getattr(box, "options", None) or (
+            (False, True) if isinstance(box, ipywidgets.Checkbox) else (box.min, box.max))
+            for box in control.children[:-1]}
+        shown = []
+        values = {box.description: box.value for box in control.children[:-1]}
+        for change in [{}, *({name: end} for name in ends for end in ends[name])]:
+            started = time.process_time()
+            control.f(**values | change)
+            figures = drawn()
+            shown.append(time.process_time() - started)
+            assert figures == 1 or capsys.readouterr().out
+        assert min(shown) < 0.2, shown
