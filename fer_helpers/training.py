@@ -331,7 +331,11 @@ class _Training:
 def _alone(save_to: Path, training: _Training):
     """See before the first epoch that the folder takes the files, and that no other process is
     making this run."""
-    write_whole(probe := save_to.with_suffix(f".{os.getpid()}.probe"), b"")
+    try:
+        write_whole(probe := save_to.with_suffix(f".{os.getpid()}.probe"), b"")
+    except CourseError as error:
+        raise CourseError(f"{save_to.parent} cannot be written to ({error.__cause__}). Change "
+                          "that, or set FER_RUNS to another folder.") from error
     probe.unlink()
     lock = save_to.with_name(f".{save_to.stem}.lock")
     try:
