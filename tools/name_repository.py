@@ -28,7 +28,7 @@ BADGES = {  # name: picture and page
 
 def named(text: str, address: str) -> str:
     """Return the text of one of the files with this address of the repository."""
-    place = re.fullmatch(ADDRESS, address)[1]
+    place = re.fullmatch(ADDRESS, address)[1]  # type: ignore[index]  # main has looked
     badges = "\n".join(f"[![{name}]({picture})]({page})".format(place=place)
                        for name, (picture, page) in BADGES.items())
     text = re.sub(r'(?<=\brepository = )(\\?")https:.*?(?=\\?")', rf"\1{address}", text)
@@ -39,7 +39,8 @@ def named(text: str, address: str) -> str:
 def main(words: list[str]) -> str | None:
     """Write all files; return what is wrong with the address, if anything is."""
     there = re.search(f'^repository = "({ADDRESS})"', FILES[0].read_text("utf-8"), re.M)
-    address = words[0].removesuffix("/").removesuffix(".git") if words else there[1]
+    address = words[0].removesuffix("/").removesuffix(".git") if words else (
+        there[1])  # type: ignore[index]  # it is there, or a test fails
     if not re.fullmatch(ADDRESS, address):
         return f"{address} is not an address such as https://github.com/OWNER/facial-emotions"
     for path in FILES:

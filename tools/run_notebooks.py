@@ -39,7 +39,8 @@ class Progress:
 
     def __init__(self, names: list[str]):
         self.done = dict.fromkeys(names, 0.0)  # shares, 0 to 1
-        self.running, self.said = {}, {}  # cells of each running notebook; its last line
+        self.running: dict = {}  # cells of each running notebook
+        self.said: dict = {}  # its last line
         self.live, self.started, self.lock = sys.stdout.isatty(), time.perf_counter(), Lock()
         self.next = self.started + 60
 

@@ -74,7 +74,7 @@ def train_apart(command: list[str]) -> str:
     """
     from fer_helpers.course import CourseError  # the worker's, perhaps of another machine
 
-    program = [sys.executable, COURSE / "tools" / "train.py"]
+    program = [sys.executable, str(COURSE / "tools" / "train.py")]
     with subprocess.Popen([*program, *command, "--tied"], stdin=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, cwd=COURSE) as process:
         errors = process.stderr.read()
