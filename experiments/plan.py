@@ -178,9 +178,10 @@ LADDER = [
 def standing_on(rung: int) -> Rung:
     """Return all that holds on a rung: its own change and the kept ones below it."""
     below = [one for one in LADDER[:rung] if one.kept] + [LADDER[rung]]
-    return Rung(LADDER[rung].change, **{
+    parts: dict = {
         what: {name: value for one in below for name, value in getattr(one, what).items()}
-        for what in ("settings", "recipe", "network", "data")})
+        for what in ("settings", "recipe", "network", "data")}
+    return Rung(LADDER[rung].change, **parts)
 
 
 def on_rung(rung: int) -> Experiment:
