@@ -23,7 +23,8 @@ myst_heading_anchors = 2  # a link may lead to a section
 
 html_theme = "furo"
 html_favicon = "favicon.svg"
-html_static_path = html_css_files = ["site.css"]
+html_static_path = ["site.css", "site.js"]
+html_css_files, html_js_files = ["site.css"], [("site.js", {"defer": "defer"})]
 copybutton_selector = "div.highlight:not(.cell_output *) > pre"  # code, and not what it prints
 html_copy_source = False
 copyright = "2026, the authors of this course. Text, slides and figures: CC BY 4.0. Code: MIT"
