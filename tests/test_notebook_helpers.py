@@ -59,7 +59,8 @@ THINK, HALF = "Not yet. Hint: think", "Not yet. That is a half."
 @pytest.mark.parametrize(("answer", "right", "said"), [
     (0.6733, 2 / 3, "Right."), (0.66, 2 / 3, "Right."), (0.659, 2 / 3, THINK), (0.5, 2 / 3, HALF),
     (1, 2 / 3, "Not yet. That is one."), (0, 2 / 3, THINK),
-    (None, 2 / 3, "Not yet: write your answer in place of None. Hint: think"),
+    (None, 2 / 3,
+     "Not yet: write your answer above, in place of None, and run both cells. Hint: think"),
     (37_001, 37_000, THINK), ([1, 2], [1, 2], "Right."), ([1], [1, 1], THINK), (2, [2, 2], THINK),
     (" b ", "B", "Right."), (["b", "c"], ["B", "x"], THINK), ("x", 1, THINK),
     ([0.5, "x"], [0.5, 1], THINK)])

@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, recall_score
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
+from experiments.plan import GRID
 from fer_helpers import dataset as ds
 from fer_helpers import runs
 from fer_helpers.copies import known_copies
@@ -87,7 +88,7 @@ def test_reference_runs_can_be_read():
     test = set(kept.loc[kept["split"] == "test", "path"])
     unused = set(images().query("split == 'test' and emotion != 'disgust'")["path"]) - test
     on_gpu = ("final", "ablation", "jax/baseline_0.0003_mirror_0.25")
-    on_cpu = ("baseline", "baseline_crowd", "grid/baseline_0.0003_mirror_0.25", "cpu/ablation")
+    on_cpu = ("baseline", "baseline_crowd", "cpu/ablation", *(f"grid/{cell}" for cell in GRID))
     for model in on_gpu + on_cpu:
         found = runs.reference_runs(model)
         assert [run.settings["seed"] for run in found] == sorted(
