@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, log_loss, recall_score
+from sklearn.metrics import accuracy_score, recall_score
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from experiments.plan import GRID
@@ -108,9 +108,11 @@ def test_reference_runs_can_be_read():
             if run.about["backend"] == "jax":  # there, Keras takes 1e-7 for anything smaller
                 given = given.clip(1e-7)
                 given /= given.sum(axis=1, keepdims=True)
-            assert run.cross_entropy == pytest.approx(log_loss(run.labels, given), rel=1e-6)
+            # scikit-learn's log_loss takes 2e-16 for anything smaller: some runs are surer than that.
+            of_the_true = given[np.arange(len(given)), run.labels]
+            assert run.cross_entropy == pytest.approx(-np.log(of_the_true).mean(), rel=1e-6)
             assert run.about["onednn"] == (run.about["backend"] == "tensorflow")
-            assert 0.3 < run.about["train_accuracy"] < 1
+            assert 1 / 6 <= run.about["train_accuracy"] < 1  # some settings end at guessing
             for place in run.about["machines"]:
                 assert len(place["commit"]) == 40, "a commit, and nothing changed since"
 
