@@ -108,11 +108,11 @@ def test_reference_runs_can_be_read():
             if run.about["backend"] == "jax":  # there, Keras takes 1e-7 for anything smaller
                 given = given.clip(1e-7)
                 given /= given.sum(axis=1, keepdims=True)
-            # scikit-learn's log_loss takes 2e-16 for anything smaller: some runs are surer than that.
+            # not log_loss: it takes 2e-16 for anything smaller, and some runs are surer than that
             of_the_true = given[np.arange(len(given)), run.labels]
             assert run.cross_entropy == pytest.approx(-np.log(of_the_true).mean(), rel=1e-6)
             assert run.about["onednn"] == (run.about["backend"] == "tensorflow")
-            assert 1 / 6 <= run.about["train_accuracy"] < 1  # some settings end at guessing
+            assert 0.16 < run.about["train_accuracy"] < 1  # some settings end at guessing
             for place in run.about["machines"]:
                 assert len(place["commit"]) == 40, "a commit, and nothing changed since"
 
