@@ -73,7 +73,7 @@ def look_into(network, face: np.ndarray) -> Figure:
     axes[2].imshow(falls, cmap="Oranges", vmin=0, alpha=0.5, interpolation="bilinear",
                    extent=(0, SIZE, SIZE, 0))
     axes[0].set_title("the face")
-    axes[2].set_title("orange: it looks here")
+    axes[2].set_title("orange: what the answer needs")
     axes[1].barh(EMOTIONS, given, color=[plotting.TRAIN_COLOUR if i == answer else "0.75"
                                          for i in range(len(EMOTIONS))])
     axes[1].set(xlim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0 %", "50 %", "100 %"])
