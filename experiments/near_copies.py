@@ -5,7 +5,6 @@
 
 import numpy as np
 import pandas as pd
-import sklearn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
@@ -35,10 +34,7 @@ def similar_pairs(pixels: np.ndarray) -> pd.DataFrame:
     if not len(shown):
         return pd.DataFrame({name: np.array([], int)
                              for name in ("first", "second", "similarity", "mirrored")})
-    # Both are exact; scikit-learn before 1.5 has the slow one only.
-    newer = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 5)
-    eigenfaces = PCA(min(64, len(shown)), whiten=True,
-                     svd_solver="covariance_eigh" if newer else "full")
+    eigenfaces = PCA(min(64, len(shown)), whiten=True, svd_solver="full")  # exact
     # With the mirrored images too, it makes no difference which one of a pair is the mirrored one.
     eigenfaces.fit(np.concatenate([plain[shown], mirrored[shown]]))
     described, turned = (_unit(eigenfaces.transform(x[shown])) for x in (plain, mirrored))
