@@ -1,4 +1,4 @@
-"""The face laboratory of notebook 4: a face drawn by hand, and what a small network makes of it.
+"""The face laboratory of notebook 4: a drawn face, and what a small network makes of it.
 
 It draws with `draw_fixture`, as the network's training images were drawn. It opens no picture.
 """

@@ -6,7 +6,6 @@ functions draw both.
 
 import io
 import json
-import warnings
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -185,9 +184,7 @@ def design_difference(first: list[Run], second: list[Run],
     one, two = ([measure(run) for run in runs] for runs in (first, second))
     low = high = np.nan
     if min(len(one), len(two)) > 1:
-        with warnings.catch_warnings():  # two runs may be equally good by chance
-            warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
-            low, high = stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
+        low, high = stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
     return pd.Series({"value": np.mean(one) - np.mean(two), "low": low, "high": high})
 
 
