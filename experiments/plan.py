@@ -89,7 +89,7 @@ def _final_without_penalty():
     return network
 
 
-# The report's three. It gives none of the baseline's settings. These are the likeliest reading,
+# The report's three. It leaves settings of the baseline open. These are the likeliest reading,
 # written down before any run with them, and kept whatever comes out: 0.001 is Keras's default, and
 # section 3.2.3 says that the rate was *lowered* to 0.0001 later; mirroring is the first thing that
 # one tries, and the augmentation was "another" than the later one, of which it is a part; the
