@@ -4,11 +4,12 @@ import contextlib
 import os
 from pathlib import Path
 
-# Another dataset (RAF-DB, AffectNet) is looked at by changing the next five and nothing else.
+# Another dataset (RAF-DB, AffectNet) is looked at by changing LEFT_OUT and ALSO_CALLED, no more.
 # The order of the report's Figure 1. A label is a position in this tuple: the report fixes six.
 EMOTIONS = ("happy", "sad", "fear", "surprise", "neutral", "angry")
 
-# FER-2013 has a seventh class with far fewer images. The report leaves it out (section 2.2).
+# Further classes are counted and no more. FER-2013's seventh has far fewer images, and the report
+# leaves it out (section 2.2). AffectNet also has "contempt".
 LEFT_OUT = ("disgust",)
 
 SPLITS = ("train", "test")
