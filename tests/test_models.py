@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.beyond import build_compact
+from experiments.plan import ALL
 from fer_helpers import models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
 from fer_helpers.keras_quietly import keras
@@ -108,6 +109,12 @@ def test_answers_and_steps_are_those_of_the_network_written_in_plain_keras(case,
     np.testing.assert_allclose(*losses, rtol=1e-6)  # Keras keeps it in float32
     for mine, its in zip(ours.weights, oracle.weights, strict=True):
         np.testing.assert_allclose(mine, its, err_msg=mine.path, **near)
+
+
+def test_every_network_of_the_plan_has_an_oracle():
+    builds = {getattr(one.build, "func", one.build) for one in ALL.values()}
+    lacking = {build().name for build in builds} - {*CASES, "ablation"}  # which is a final one
+    assert not lacking, "write them once more in plain Keras, and both into CASES"
 
 
 @pytest.mark.parametrize(("build", "name", "parameters"), [

@@ -13,9 +13,7 @@ from experiments.plan import ALL
 from fer_helpers.course import COURSE
 from fer_helpers.training import Settings
 
-NAMES = ["01_data_audit", "02_augmentation_preview", "03_baseline_two_conv", "04_final_model",
-         "05_ablation_512", "06_copies", "07_ten_people", "08_chance_or_difference",
-         "09_claim_by_claim", "10_beyond_the_report"]
+NAMES = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
 IGNORED = "nbval-ignore-output"
 
 
@@ -33,8 +31,10 @@ def prose(name):
     return [cell.source for cell in read(name).cells if cell.cell_type == "markdown"]
 
 
-def test_all_are_there():
-    assert sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb")) == NAMES
+def test_readme_lists_them_all():
+    text = (COURSE / "README.md").read_text("utf-8")
+    assert re.findall(r"^\| I+ \| \[.+\]\(notebooks/(\w+).ipynb\)", text, re.MULTILINE) == NAMES
+    assert [int(name[:2]) for name in NAMES] == [*range(1, len(NAMES) + 1)]
 
 
 notebook = pytest.mark.parametrize("name", NAMES)

@@ -15,7 +15,7 @@ README = (COURSE / "README.md").read_text(encoding="utf-8")
 @pytest.mark.parametrize("page", write_readme.PAGES, ids=lambda page: page.stem)
 def test_the_tables_are_up_to_date(page):
     text = page.read_text(encoding="utf-8")
-    assert write_readme.filled(text) == text
+    assert write_readme.filled(text) == text, "make refresh writes them"
 
 
 @pytest.mark.parametrize(("page", "old", "new"), [
@@ -41,12 +41,12 @@ def test_the_findings_of_the_first_screen():
 
 
 def test_it_can_be_read_in_five_minutes():
-    assert len(README.split()) <= 1300
+    assert len(README.split()) <= 1300, "cut as many words elsewhere"
 
 
 def test_the_gallery_shows_every_figure_and_all_of_the_report():
     text = write_gallery.GALLERY.read_text(encoding="utf-8")
-    assert text == write_gallery.gallery()
+    assert text == write_gallery.gallery(), "make refresh writes it"
     assert [number for number, *_ in write_gallery.REPORT] == list(range(1, 17))
     drawn = {path for path in write_gallery.GALLERY.parent.glob("*/*.png")
              if not path.stem.endswith(("_here", "_faces"))}
