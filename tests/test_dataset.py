@@ -93,7 +93,7 @@ def test_kagglehubs_cache_and_kaggles_own_places(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("number", ["01", "02", "06"])
 def test_another_dataset_is_a_table(number, tmp_path):
-    """Numbers as names and images of 64 x 64 in colour, as in RAF-DB, and an eighth class: drawn."""
+    """Numbers as names, images of 64 x 64 in colour, as in RAF-DB, and an eighth class: drawn."""
     names = ["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral", "contempt"]
     for path in ds.FIXTURE.rglob("*.jpg"):
         split, emotion, name = path.relative_to(ds.FIXTURE).parts
