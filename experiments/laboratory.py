@@ -112,5 +112,6 @@ def sliders(network) -> HBox:
 
     *boxes, output = interactive(show, **drawing, **spoiling).children
     tabs = Tab([VBox(boxes[:len(drawing)]), VBox(boxes[len(drawing):])],
-               titles=["Draw the face", "Spoil the picture"])
+               titles=["Draw the face", "Spoil the picture"],
+               layout={"min_height": "350px"})  # the page does not move with the tab
     return HBox([tabs, output])

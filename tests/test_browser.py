@@ -183,6 +183,8 @@ def test_pictures_in_jupyterlab_have_their_text(browser, sentences, monkeypatch,
         shown = "[...document.querySelectorAll('.jp-OutputArea img')].map(image => image.alt)"
         first = wait_for(lambda: browser.run(shown))  # others follow when one scrolls
         assert first == sentences(name)[:len(first)]
+        assert browser.run("getComputedStyle(document.querySelector('.jp-OutputArea-output pre'))"
+                           ".wordBreak") == "normal", "printed lines break between words"
     finally:
         server.kill()
         server.wait()

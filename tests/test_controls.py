@@ -42,6 +42,9 @@ def drawn():
     numbers = plt.get_fignums()
     for figure in map(plt.figure, numbers):
         figure.canvas.draw()
+        for axis in figure.axes:
+            titles = [axis.get_title(side) for side in ("left", "center", "right")]
+            assert sum(map(bool, titles)) < 2, f"{titles} lie over each other"
     plt.close("all")
     return len(numbers)
 
@@ -65,6 +68,8 @@ def test_a_control_reacts_fast_from_end_to_end(number, cell, needed_by, monkeypa
         ends = {box.description: getattr(box, "options", None) or (
             (False, True) if isinstance(box, ipywidgets.Checkbox) else (box.min, box.max))
             for box in control.children[:-1]}
+        assert all(box.value != ends[box.description][-1] for box in control.children[:-1]), (
+            "the first key to the right changes something")
         shown = []
         values = {box.description: box.value for box in control.children[:-1]}
         for change in [{}, *({name: end} for name in ends for end in ends[name])]:

@@ -19,6 +19,10 @@ const plugin = {
     new MutationObserver((changes) => {
       if (changes.some((change) => [...change.addedNodes].some(new_picture))) complete(app);
     }).observe(document.body, {childList: true, subtree: true});
+    // Printed lines that are too long for the page would be broken within words.
+    const style = document.head.appendChild(document.createElement("style"));
+    style.textContent =
+      ".jp-OutputArea .jp-OutputArea-output pre { word-break: normal; overflow-wrap: anywhere; }";
   },
 };
 
