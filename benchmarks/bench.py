@@ -36,8 +36,9 @@ import pandas as pd
 from matplotlib.ticker import NullLocator
 from PIL import Image
 
-from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, SPLITS, write_whole
+from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, SPLITS
 from fer_helpers.dataset import Dataset, find_dataset
+from machinery.files import write_whole
 
 WAYS = {"course": "1", "report": None, "report, oneDNN on": "1"}  # TF_ENABLE_ONEDNN_OPTS
 BATCH, EPOCH = 64, 281  # images a step and steps an epoch of the report
@@ -80,7 +81,7 @@ def draw_folder(root: Path, count: int) -> Path:
 
 def generator(folder: str, augmentation: dict):
     """Return the report's source of batches."""
-    from fer_helpers.keras_quietly import keras
+    from machinery.keras_quietly import keras
 
     ranges = {name if name == "horizontal_flip" else f"{name}_range": value
               for name, value in augmentation.items()}
@@ -100,8 +101,8 @@ def prepared(way: str, network: str, folder: str, steps: int) -> dict:
     from experiments.plan import ALL
     from fer_helpers import training
     from fer_helpers.dataset import Examples
-    from fer_helpers.keras_quietly import keras
-    from winograd import speed_up
+    from machinery.keras_quietly import keras
+    from machinery.winograd import speed_up
 
     build = ALL[network].build
     settings = training.Settings(batch_size=BATCH, **ALL[network].settings)
@@ -128,7 +129,7 @@ def prepared(way: str, network: str, folder: str, steps: int) -> dict:
 
 def timed_fit(model, batches, steps: int) -> tuple[float, float]:
     """Train with ``fit``; return wall and CPU-seconds from its first batch to its last."""
-    from fer_helpers.keras_quietly import keras
+    from machinery.keras_quietly import keras
 
     clock = []
 
@@ -214,7 +215,7 @@ def time_dataset(root: Path, name: str, repeats: int) -> list[dict]:
     """Time what works on a whole dataset, beside Keras's loading of a folder."""
     from experiments.near_copies import similar_pairs
     from fer_helpers import evaluation
-    from fer_helpers.keras_quietly import keras
+    from machinery.keras_quietly import keras
 
     def load_with_keras():
         for split in SPLITS:
@@ -300,9 +301,9 @@ def main() -> None:
         if "FER_DATA" in os.environ:
             dataset = find_dataset()
             rows += time_dataset(dataset.root, dataset.name, 3)
-    from fer_helpers.training import machine
+    from machinery.computer import machine
 
-    head = (f"# {date.today()}, {machine()['processor']}, {os.cpu_count()} cores, Python "
+    head = (f"# {date.today()}, {machine(COURSE)['processor']}, {os.cpu_count()} cores, Python "
             f"{platform.python_version()}, TensorFlow {version('tensorflow')}\n")
     text = head + summary(pd.DataFrame(rows)).to_csv(index=False, float_format="%.4g")
     write_whole(arguments.output / "bench.csv", text.encode())

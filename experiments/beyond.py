@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from fer_helpers.course import EMOTIONS, CourseError
+from fer_helpers.course import EMOTIONS
 from fer_helpers.dataset import FIXTURE, Balanced, Dataset
 from fer_helpers.identity import VOTES, images
-from fer_helpers.keras_quietly import keras
 from fer_helpers.training import Recipe, predict
+from machinery.files import CourseError
+from machinery.keras_quietly import keras
 
 layers = keras.layers
 

@@ -19,8 +19,9 @@ from experiments.plan import ALL, LADDER, RUNGS
 from fer_helpers import dataset as ds
 from fer_helpers import models, training
 from fer_helpers.augmentation import REPORT_AUGMENTATION
-from fer_helpers.course import COURSE, EMOTIONS, REFERENCE, write_whole
-from fer_helpers.keras_quietly import keras
+from fer_helpers.course import COURSE, EMOTIONS, REFERENCE
+from machinery.files import write_whole
+from machinery.keras_quietly import keras
 
 TABLE = REFERENCE / "ladder.csv"
 STEPS = 20 * (17_994 // 64)  # of the report's training

@@ -22,9 +22,9 @@ import pandas as pd
 from PIL import Image
 
 from experiments.near_copies import find_groups, similar_pairs
-from fer_helpers.course import write_whole
 from fer_helpers.dataset import Dataset, index_images
 from fer_helpers.identity import COUNT, IMAGES, SIGNATURES, signatures
+from machinery.files import write_whole
 
 CSV_MD5 = "f8428a1edbd21e88f42c73edd2a14f95"  # as torchvision publishes it
 

@@ -41,7 +41,7 @@ TESTS = {  # of rooms whose tests have another name than theirs
     "beyond": ["test_models.py", "test_experiments.py", "test_votes.py"],
 }
 # What the tests would import anew in each process; nothing here starts TensorFlow's threads.
-HEAVY = ("fer_helpers.keras_quietly", "scipy.stats", "sklearn.decomposition", "seaborn", "nbformat",
+HEAVY = ("machinery.keras_quietly", "scipy.stats", "sklearn.decomposition", "seaborn", "nbformat",
          "statsmodels.stats.proportion", "matplotlib.pyplot", "IPython.display")
 # Taste, not meaning: no test should hold these fast.
 TASTE = set("""figsize fontsize fontweight weight labelpad pad padding lw ls ms alpha capsize dpi
@@ -148,7 +148,7 @@ def attempt(file: Path, source: str, seconds: float) -> tuple[str, float, float]
     with tempfile.TemporaryDirectory(prefix="mutant_") as folder:
         tree, started = Path(folder), time.monotonic()
         for entry in COURSE.iterdir():
-            if entry.name in ("fer_helpers", "experiments"):
+            if entry.name in ("fer_helpers", "machinery", "experiments"):
                 shutil.copytree(entry, tree / entry.name,
                                 ignore=shutil.ignore_patterns("__pycache__"))
             elif entry.name != ".git":
@@ -161,7 +161,7 @@ def attempt(file: Path, source: str, seconds: float) -> tuple[str, float, float]
             output = os.open(tree / "output", os.O_CREAT | os.O_WRONLY)
             os.dup2(output, 1), os.dup2(output, 2)
             os.chdir(tree)
-            ours = ("fer_helpers", "experiments", "winograd")  # are imported anew
+            ours = ("fer_helpers", "machinery", "experiments")  # are imported anew
             for name in [name for name in sys.modules if name.startswith(ours)]:
                 del sys.modules[name]
             sys.path.insert(0, folder)
@@ -192,8 +192,9 @@ def main() -> int:
     # A fault is noticed by its first example; nobody needs the shortest.
     hypothesis.settings.register_profile("first", phases=[hypothesis.Phase.generate])
     hypothesis.settings.load_profile("first")
-    files = [*sorted((COURSE / "fer_helpers").glob("[!_]*.py")), COURSE / "experiments/beyond.py",
-             COURSE / "experiments/near_copies.py", COURSE / "winograd.py"]
+    files = [file for place in ("fer_helpers/[!_]*.py", "machinery/[!_]*.py",
+                                "experiments/beyond.py", "experiments/near_copies.py")
+             for file in sorted(COURSE.glob(place))]
     reasons = {(row.room, row.before, row.after): row.reason for row in pd.read_csv(
         Path(__file__).with_suffix(".csv"), keep_default_na=False).itertuples()}
     tried, noticed, cpu = 0, 0, 0.0

@@ -11,8 +11,8 @@ from pathlib import Path
 from fer_helpers import dataset as ds
 from fer_helpers import models
 from fer_helpers.course import COURSE
-from fer_helpers.keras_quietly import keras
 from fer_helpers.training import Settings, fresh_start
+from machinery.keras_quietly import keras
 
 EPOCHS, BATCH, SEED = 30, 8, 0
 

@@ -7,7 +7,7 @@ batch at once, inside the model, and only while training.
 
 import math
 
-from fer_helpers.keras_quietly import keras
+from machinery.keras_quietly import keras
 
 ops = keras.ops
 

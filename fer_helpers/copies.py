@@ -9,9 +9,10 @@ import functools
 import numpy as np
 import pandas as pd
 
-from fer_helpers.course import EMOTIONS, CourseError
+from fer_helpers.course import EMOTIONS
 from fer_helpers.dataset import REPORT_SIZES, balance
 from fer_helpers.identity import images
+from machinery.files import CourseError
 
 
 def copies_in_train(frame: pd.DataFrame) -> pd.Series:

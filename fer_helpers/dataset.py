@@ -19,9 +19,10 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from fer_helpers import sources
-from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, CourseError
+from fer_helpers.course import ALSO_CALLED, COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS
 from fer_helpers.identity import Identity, recognise
+from machinery import forms
+from machinery.files import CourseError
 
 FIXTURE = (COURSE / "data" / "fixture").resolve()
 # Where a user may put FER-2013, in any form; the first one that is there, and not empty, is used.
@@ -31,6 +32,9 @@ FER2013 = [COURSE / "data" / name
 KAGGLE = [Path("/kaggle/input") / name for name in ("fer2013", "datasets/msambare/fer2013")]
 REPORT_SIZES = {"train": 2999, "test": 599}  # images of each class (report, section 2.2)
 FIXTURE_SIZES = {"train": 30, "test": 12}
+NAMES = forms.Names(*({
+    also: name for name in names for also in (name.casefold(), *ALSO_CALLED.get(name, ()))}
+    for names in (SPLITS, EMOTIONS + LEFT_OUT)), table="fer_helpers/course.py")
 
 
 class Examples(NamedTuple):
@@ -63,7 +67,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset in any form that :mod:`fer_helpers.sources` reads."""
+    """A dataset in any form that :mod:`machinery.forms` reads."""
 
     root: Path
 
@@ -108,7 +112,7 @@ def find_dataset() -> Dataset:
     """
     usual = next((place for place in (*FER2013, *_from_kagglehub(), *KAGGLE)
                   if os.path.lexists(place) and (not place.is_dir() or any(
-                      map(sources.visible, os.listdir(place))))), FIXTURE)
+                      map(forms.visible, os.listdir(place))))), FIXTURE)
     chosen = os.environ.get("FER_DATA", "")
     if not os.path.exists(COURSE / chosen):  # as it was copied from elsewhere
         chosen = os.path.expandvars(os.path.expanduser(chosen.strip("'\" \t\r\n")))
@@ -147,11 +151,11 @@ def _read(root: Path) -> Seen:
     rows, pixels, faults = [], [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's; what matters becomes a fault
-        for path, read in tqdm(sources.entries(root), desc="Reading images", unit="",
+        for path, read in tqdm(forms.entries(root, NAMES), desc="Reading images", unit="",
                                delay=1, mininterval=1):
             try:
                 image, (width, height), mode = read()
-            except sources.Fault as fault:
+            except forms.Fault as fault:
                 faults.append((path, str(fault)))
                 continue
             digest = hashlib.blake2b(image.tobytes(), digest_size=8)

@@ -14,11 +14,8 @@ _LABELS = range(len(EMOTIONS))
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> pd.DataFrame:
     """Count images by true class (rows) and predicted class (columns), as in Figures 11 and 14."""
     counts = metrics.confusion_matrix(labels, predictions, labels=list(_LABELS))
-    return pd.DataFrame(
-        counts,
-        index=pd.Index(EMOTIONS, name="true"),
-        columns=pd.Index(EMOTIONS, name="predicted"),
-    )
+    return pd.DataFrame(counts, index=pd.Index(EMOTIONS, name="true"),
+                        columns=pd.Index(EMOTIONS, name="predicted"))
 
 
 def most_confused(matrix: pd.DataFrame) -> pd.Series:

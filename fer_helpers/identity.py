@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from fer_helpers.course import IMAGE_SIZE, REFERENCE, CourseError
+from fer_helpers.course import IMAGE_SIZE, REFERENCE
+from machinery.files import CourseError
 
 IMAGES = REFERENCE / "fer2013_images.csv.gz"
 SIGNATURES = REFERENCE / "fer2013_signatures.npz"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fer_helpers.augmentation import RandomAffine
 from fer_helpers.course import EMOTIONS, IMAGE_SIZE
-from fer_helpers.keras_quietly import keras
+from machinery.keras_quietly import keras
 
 layers = keras.layers
 

@@ -12,7 +12,8 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from PIL import Image
 
-from fer_helpers.course import IMAGE_SIZE, course_path, write_whole
+from fer_helpers.course import IMAGE_SIZE, course_path
+from machinery.files import write_whole
 
 # One meaning for each colour in every figure: the two splits, a network of ours, what others say
 # (people, the report), what is right, what to look out for.
@@ -85,13 +86,12 @@ def plot_image_grid(images: np.ndarray, titles: list[str], columns: int, *, titl
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
-        axis = axes.flat[i]
+    for axis, image, title, colour in zip(axes.flat[:len(images)], images, titles,
+                                          colours or ["black"] * len(titles), strict=True):
         axis.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
         axis.spines[:].set_visible(True)
         axis.spines[:].set_color("0.85")  # a white image needs a border
-        axis.set_title(title, fontsize=9, fontweight="normal",
-                       color=colours[i] if colours else "black")
+        axis.set_title(title, fontsize=9, fontweight="normal", color=colour)
     for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
         axis.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
     return figure
@@ -122,9 +122,8 @@ def plot_layer_table(table: pd.DataFrame, title: str) -> Figure:
         if row == 0:
             cell.set_text_props(weight="bold")
             cell.set_facecolor("0.93")
-        elif (column == 3 and not table["output_agrees"].iloc[row - 1]) or (
-                column == 4 and not table["parameters_agree"].iloc[row - 1]):
-            cell.set_text_props(color=ALERT_COLOUR, weight="bold")
+    for row, column in np.argwhere(~table[["output_agrees", "parameters_agree"]].to_numpy()):
+        drawn[row + 1, column + 3].set_text_props(color=ALERT_COLOUR, weight="bold")
     return figure
 
 

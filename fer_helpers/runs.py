@@ -16,8 +16,9 @@ from scipy import stats
 from sklearn import metrics
 
 from fer_helpers.copies import known_copies
-from fer_helpers.course import EMOTIONS, REFERENCE, CourseError, write_whole
+from fer_helpers.course import EMOTIONS, REFERENCE
 from fer_helpers.report import printed
+from machinery.files import CourseError, write_whole
 
 
 @dataclass(frozen=True)
@@ -178,22 +179,14 @@ def design_difference(first: list[Run], second: list[Run],
     The course's one rule for comparing designs: Welch's t interval (1947). One run of a design has
     no spread, so the ends are then nan: nothing is settled. ``measure`` takes any other number of
     a run. Returns ``value``, ``low`` and ``high``, in the measure's unit. Raises CourseError if
-    the runs are not all of the same images.
+    the runs are not all of the same images: of an original and an altered copy, for example.
     """
-    same_images(first + second)
+    found = {(run.about["dataset"], run.about.get("fingerprint")) for run in first + second}
+    if len(found) > 1:
+        raise CourseError(f"These runs cannot be compared, they are of different images: "
+                          f"{sorted(map(str, found))}. Compare runs of one dataset and draw.")
     one, two = ([measure(run) for run in runs] for runs in (first, second))
     low = high = np.nan
     if min(len(one), len(two)) > 1:
         low, high = stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
     return pd.Series({"value": np.mean(one) - np.mean(two), "low": low, "high": high})
-
-
-def same_images(runs: list[Run]) -> None:
-    """Refuse to compare runs on different images, an original and an altered copy for example.
-
-    Raises CourseError if they differ in the dataset or in the images drawn from it.
-    """
-    found = {(run.about["dataset"], run.about.get("fingerprint")) for run in runs}
-    if len(found) > 1:
-        raise CourseError(f"These runs cannot be compared, they are of different images: "
-                          f"{sorted(map(str, found))}. Compare runs of one dataset and draw.")

@@ -5,9 +5,7 @@ import io
 import json
 import os
 import platform
-import re
 import shutil
-import subprocess
 import time
 import zipfile
 from dataclasses import asdict, dataclass, field
@@ -21,11 +19,13 @@ from tqdm.auto import tqdm
 
 from fer_helpers import __version__, models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
-from fer_helpers.course import COURSE, EMOTIONS, CourseError, Stopped, course_path, write_whole
+from fer_helpers.course import COURSE, EMOTIONS, course_path
 from fer_helpers.dataset import Balanced, Dataset, Examples
-from fer_helpers.keras_quietly import ONEDNN, device, keras
 from fer_helpers.runs import Answers, Run, load_run, save_run
-from winograd import speed_up
+from machinery.computer import machine
+from machinery.files import CourseError, Stopped, write_whole
+from machinery.keras_quietly import ONEDNN, device, keras
+from machinery.winograd import speed_up
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class _Training:
 
     def go_on(self, checkpoint: Path | None, about: dict, watch, log) -> None:
         """Train to the end, one epoch after the other, and keep the state after each."""
-        if (here := machine()) not in self.machines:
+        if (here := machine(COURSE)) not in self.machines:
             self.machines.append(here)
         try:
             while not self.ended:
@@ -374,22 +374,6 @@ def _environment() -> dict:
         "device": device(),
         "versions": {name: version(name) for name in names},
     }
-
-
-def machine() -> dict:
-    """Where a training ran, for the record: last digits and seconds depend on it."""
-    told = Path("/proc/cpuinfo")  # on Linux; ARM processors have no name there
-    named = re.search("model name.*: (.*)", told.read_text("utf-8", "replace")
-                      if told.exists() else "")
-    commit = ""
-    with contextlib.suppress(OSError):  # no git
-        command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-        # The course's own commit, and not that of a repository that it may lie in.
-        own = os.environ | {"GIT_CEILING_DIRECTORIES": str(COURSE.parent)}
-        commit = subprocess.run(command, cwd=COURSE, env=own, capture_output=True,
-                                text=True).stdout.strip()
-    return {"processor": named[1] if named else platform.processor(), "cores": os.cpu_count(),
-            "commit": commit}
 
 
 def _finished(path: Path, wanted: dict, log) -> Run:

@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.ndimage import map_coordinates
 
 from fer_helpers.augmentation import REPORT_AUGMENTATION, RandomAffine
-from fer_helpers.keras_quietly import keras
+from machinery.keras_quietly import keras
 
 # Keras 3 keeps it for tf.keras only, out of its own public names.
 oracle = keras.src.legacy.preprocessing.image.ImageDataGenerator

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not find_spec(BACKEND), reason=f"{BACKEND} is no
 
 @pytest.fixture(scope="module")
 def keras():
-    from fer_helpers.keras_quietly import keras
+    from machinery.keras_quietly import keras
     assert keras.backend.backend() == BACKEND
     return keras
 
@@ -63,8 +63,8 @@ def test_augmentation_moves_and_mirrors_and_rests_outside_training(keras):
 
 def test_winograd_is_a_convolution_and_learns_as_one(keras):
     """One step of plain gradient descent moves the weights as Keras's own convolution does."""
-    import winograd
     from fer_helpers import models, training
+    from machinery import winograd
     if BACKEND == "torch":
         assert winograd.speed_up(models.build_final()) == []
         return

@@ -6,8 +6,8 @@ import pytest
 from experiments.near_copies import count_copies
 from fer_helpers import copies
 from fer_helpers import dataset as ds
-from fer_helpers.course import CourseError
 from fer_helpers.identity import images
+from machinery.files import CourseError
 
 
 @pytest.mark.parametrize("seed", [{}, {"seed": 1}])

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from fer_helpers import dataset as ds
-from fer_helpers.course import COURSE, EMOTIONS, REFERENCE, CourseError
+from fer_helpers.course import COURSE, EMOTIONS, REFERENCE
+from machinery.files import CourseError
 
 FIXTURE = ds.Dataset(ds.FIXTURE)
 

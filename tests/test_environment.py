@@ -251,7 +251,7 @@ def test_the_keras_json_of_another_project_changes_nothing(tmp_path):
                 "epsilon": 1}
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(json.dumps(settings))
-    code = ("from fer_helpers.keras_quietly import keras; c = keras.config; "
+    code = ("from machinery.keras_quietly import keras; c = keras.config; "
             "print(c.backend(), c.image_data_format(), c.floatx(), c.epsilon())")
     environment = {name: value for name, value in os.environ.items() if "KERAS" not in name}
     environment |= dict.fromkeys(["HOME", "USERPROFILE"], str(tmp_path))

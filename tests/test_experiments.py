@@ -13,9 +13,9 @@ from fer_helpers import dataset as ds
 from fer_helpers import models, training
 from fer_helpers.course import COURSE, EMOTIONS
 from fer_helpers.identity import images
-from fer_helpers.keras_quietly import keras
 from fer_helpers.report import printed
 from fer_helpers.training import Recipe, Settings
+from machinery.keras_quietly import keras
 
 FIXTURE = ds.Dataset(ds.FIXTURE)
 SMALL = {"train": 18, "test": 3}  # images of each class: few enough to hold a sixth of them out

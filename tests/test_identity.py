@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from fer_helpers import dataset as ds
 from fer_helpers import identity, notebook
-from fer_helpers.course import CourseError
+from machinery.files import CourseError
 
 COUNT = 292  # images of the fixture
 

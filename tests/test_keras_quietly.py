@@ -4,7 +4,7 @@ import sys
 
 from fer_helpers.course import COURSE
 
-PROGRAM = """import fer_helpers.keras_quietly, logging, os, sys
+PROGRAM = """import machinery.keras_quietly, logging, os, sys
 print("still heard", file=sys.stderr)
 os.write(2, b"also by C++\\n")
 print(logging.getLogger("tensorflow").level, os.environ["TF_CPP_MIN_LOG_LEVEL"])"""

@@ -7,8 +7,8 @@ from experiments.beyond import build_compact
 from experiments.plan import ALL
 from fer_helpers import models
 from fer_helpers.augmentation import REPORT_AUGMENTATION
-from fer_helpers.keras_quietly import keras
 from fer_helpers.training import fresh_start
+from machinery.keras_quietly import keras
 
 L = keras.layers
 

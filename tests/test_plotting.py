@@ -10,8 +10,9 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from fer_helpers import evaluation, models, plotting, report
-from fer_helpers.course import EMOTIONS, CourseError
+from fer_helpers.course import EMOTIONS
 from fer_helpers.plotting import ALERT_COLOUR, GOOD_COLOUR, TEST_COLOUR, TRAIN_COLOUR
+from machinery.files import CourseError
 
 RNG = np.random.default_rng(0)
 LABELS, PREDICTIONS = RNG.integers(0, 6, 200), RNG.integers(0, 6, 200)

@@ -10,8 +10,9 @@ from experiments.plan import GRID
 from fer_helpers import dataset as ds
 from fer_helpers import runs
 from fer_helpers.copies import known_copies
-from fer_helpers.course import EMOTIONS, CourseError
+from fer_helpers.course import EMOTIONS
 from fer_helpers.identity import images
+from machinery.files import CourseError
 
 FINGERPRINT = "782b5f559f86d40c"  # of the balanced subset of the original, Kaggle's files
 
@@ -193,7 +194,7 @@ def test_design_difference_is_welchs(made_up_run):
 @pytest.mark.parametrize("what", ["fingerprint", "dataset"])
 def test_runs_of_different_images_are_not_compared(made_up_run, what):
     one, other = (made_up_run("x", 0, np.ones(6)) for _ in range(2))
-    runs.same_images([one, other])
+    runs.design_difference([one, one], [one, other])
     other.about[what] = "another"
     with pytest.raises(CourseError, match="of different images"):
         runs.design_difference([one, one], [one, other])

@@ -16,7 +16,8 @@ import pytest
 from lesson import lesson, steps
 from PIL import Image
 
-from fer_helpers.course import COURSE, CourseError
+from fer_helpers.course import COURSE
+from machinery.files import CourseError
 
 NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
 TABLE = lesson()

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -16,14 +15,15 @@ import pytest
 from filelock import FileLock
 from sklearn.metrics import log_loss
 
-import winograd
-from fer_helpers import course, models, training
 from fer_helpers import dataset as ds
-from fer_helpers.course import COURSE, CourseError
+from fer_helpers import models, training
+from fer_helpers.course import COURSE
 from fer_helpers.dataset import Examples
-from fer_helpers.keras_quietly import keras
 from fer_helpers.runs import load_run
 from fer_helpers.training import Recipe, Settings
+from machinery import winograd
+from machinery.files import CourseError, Stopped
+from machinery.keras_quietly import keras
 
 SECONDS = ["seconds", "cpu_seconds"]
 
@@ -363,7 +363,7 @@ def test_no_trained_hour_is_lost_to_a_version(fixture_sets, begun, monkeypatch):
     later = now | {"versions": now["versions"] | {"pillow": "99"}}
     for python, more, last in (("9.8", "; pillow: .* there, 99 here", 2), ("9.9", "", 9)):
         monkeypatch.setattr(training, "_environment", lambda p=python: later | {"python": p})
-        monkeypatch.setattr(training, "machine", lambda p=python: {"processor": p})
+        monkeypatch.setattr(training, "machine", lambda _, p=python: {"processor": p})
         told = rf"made elsewhere \(python: .* there, {python} here{more}\).*other_versions=True"
         with pytest.raises(CourseError, match=told):
             train_tiny(fixture_sets, settings, save_to=begun)
@@ -414,7 +414,7 @@ def test_a_checkpoint_that_somebody_tidies_up_costs_nothing(fixture_sets, tmp_pa
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_an_interrupted_cell_ends_with_one_line(fixture_sets, tmp_path, kept):
-    with pytest.raises(course.Stopped) as stopped:
+    with pytest.raises(Stopped) as stopped:
         train_tiny(fixture_sets, Settings(epochs=3), log=stop_after(2, error=KeyboardInterrupt),
                    save_to=tmp_path / "run.npz" if kept else None)
     line, = stopped.value._render_traceback_()
@@ -465,27 +465,9 @@ def test_where_runs_are_kept(monkeypatch, copy):
     assert training.run_file(own, "final", 2).parent.parent == COURSE / "elsewhere"
 
 
-def test_the_machine_is_described_without_git_too(monkeypatch, tmp_path):
-    found = training.machine()
-    assert found["processor"] and found["cores"] >= 1
-    for lines, processor in (("model name\t: A Chip @ 2 GHz\nflags: x\n", "A Chip @ 2 GHz"),
-                             ("CPU implementer\t: 0x41\n", platform.processor())):  # ARM
-        with monkeypatch.context() as patch:
-            patch.setattr(training.Path, "read_text", lambda *_, lines=lines: lines)
-            assert training.machine()["processor"] == processor
-    # A copy of the course inside another repository records no commit of that one.
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    (tmp_path / "course").mkdir()
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "COURSE", tmp_path / "course")
-        assert training.machine()["commit"] == ""
-    monkeypatch.setenv("PATH", "")
-    assert training.machine() == found | {"commit": ""}
-
-
 CONVOLUTION = """
 import numpy as np
-from fer_helpers.keras_quietly import ONEDNN, keras
+from machinery.keras_quietly import ONEDNN, keras
 network = keras.Sequential([keras.Input((48, 48, 8)), keras.layers.Conv2D(32, 3)])
 network.predict(np.zeros((64, 48, 48, 8)), verbose=0)
 print("recorded as", ONEDNN)

@@ -18,8 +18,9 @@ from scipy import stats
 from experiments.beyond import learn_from_crowd, votes_of
 from fer_helpers import dataset as ds
 from fer_helpers import identity
-from fer_helpers.course import COURSE, EMOTIONS, CourseError
+from fer_helpers.course import COURSE, EMOTIONS
 from fer_helpers.runs import reference_runs
+from machinery.files import CourseError
 
 # As FER+ orders them, and as the notebook calls them.
 PUBLISHED = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import winograd
 from fer_helpers import models
+from machinery import winograd
 
 Conv2D = keras.layers.Conv2D
 

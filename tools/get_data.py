@@ -12,8 +12,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from fer_helpers.course import CourseError
 from fer_helpers.dataset import Dataset, find_dataset
+from machinery.files import CourseError
 
 NAME = "msambare/fer2013"
 TRIES = 3  # kagglehub goes on where it was cut off

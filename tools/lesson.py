@@ -14,9 +14,10 @@ from drawings import SIX
 from scipy import stats
 from write_readme import answer
 
-from fer_helpers.course import COURSE, write_whole
+from fer_helpers.course import COURSE
 from fer_helpers.report import printed
 from fer_helpers.runs import reference_runs
+from machinery.files import write_whole
 
 WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 WORDS_A_MINUTE = 100  # of a text on mathematics, in a foreign language

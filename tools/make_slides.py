@@ -21,7 +21,8 @@ from lesson import LICENCE, facts, lesson, notebook_path, steps
 from nbconvert.filters import markdown2html
 from PIL import Image
 
-from fer_helpers.course import COURSE, CourseError
+from fer_helpers.course import COURSE
+from machinery.files import CourseError
 
 TOOLS = Path(__file__).resolve().parent
 REVEAL = Path(sphinx_revealjs.__file__).parent / "_static" / "revealjs"

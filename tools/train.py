@@ -16,7 +16,8 @@ import threading
 import time
 from pathlib import Path
 
-from fer_helpers.course import COURSE, CourseError, course_path
+from fer_helpers.course import COURSE, course_path
+from machinery.files import CourseError
 
 # Products of matrices in full float32, whatever the GPU; and several trainings share one.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
@@ -72,7 +73,7 @@ def train_apart(command: list[str]) -> str:
     Keras draws the seeds of its layers from Python's random numbers. Dask's threads draw from them
     too: in their process, a run would never be the same again.
     """
-    from fer_helpers.course import CourseError  # the worker's, perhaps of another machine
+    from machinery.files import CourseError  # the worker's, perhaps of another machine
 
     program = [sys.executable, str(COURSE / "tools" / "train.py")]
     with subprocess.Popen([*program, *command, "--tied"], stdin=subprocess.PIPE,

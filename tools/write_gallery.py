@@ -9,7 +9,8 @@ import re
 
 import nbformat
 
-from fer_helpers.course import COURSE, write_whole
+from fer_helpers.course import COURSE
+from machinery.files import write_whole
 
 GALLERY = COURSE / "figures" / "README.md"
 # The report's figures: number, what it shows, what it printed, and what to find in ours: the names

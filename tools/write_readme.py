@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from experiments.near_copies import count_copies
-from fer_helpers.course import COURSE, write_whole
+from fer_helpers.course import COURSE
 from fer_helpers.dataset import REPORT_SIZES, balance
 from fer_helpers.identity import images
 from fer_helpers.report import printed
 from fer_helpers.runs import accuracies, design_difference, reference_runs
+from machinery.files import write_whole
 
 PAGES = [COURSE / name for name in ("README.md", "docs/data.md", "docs/speed.md")]
 BENCH = COURSE / "benchmarks" / "bench.csv"

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_helpers import dataset as ds
-from fer_helpers import sources
-from fer_helpers.course import CourseError
+from machinery import forms
+from machinery.files import CourseError
 
 SIZE = (48, 48)
 FIXTURE = ds.Dataset(ds.FIXTURE)
@@ -290,10 +290,10 @@ LEFT_OUT = {  # and why
 @pytest.mark.parametrize("content, expected", (HANDLED | LEFT_OUT).values(), ids=HANDLED | LEFT_OUT)
 def test_an_image_becomes_grey_or_is_left_out(content, expected):
     if isinstance(expected, str):
-        with pytest.raises(sources.Fault, match=expected):
-            sources.read_image("x", lambda: io.BytesIO(content))
+        with pytest.raises(forms.Fault, match=expected):
+            forms.read_image("x", lambda: io.BytesIO(content))
     else:
-        image, size, _ = sources.read_image("x", lambda: io.BytesIO(content))
+        image, size, _ = forms.read_image("x", lambda: io.BytesIO(content))
         assert size == SIZE and image.mode == "L"
         np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
 
@@ -301,7 +301,7 @@ def test_an_image_becomes_grey_or_is_left_out(content, expected):
 def test_the_largest_image_and_the_longest_file_are_read():
     for content in (encoded(Image.new("L", (4096, 4096)), "PNG"), scans(95),
                     encoded(face(), "JPEG").ljust(4_000_000, b"\0")):
-        assert sources.read_image("x", lambda: io.BytesIO(content))  # noqa: B023
+        assert forms.read_image("x", lambda: io.BytesIO(content))  # noqa: B023
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
@@ -438,8 +438,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("content, reason", HOSTILE.values(), ids=HOSTILE)
 def test_packed_files_made_to_do_harm(tmp_path, monkeypatch, content, reason):
-    monkeypatch.setattr(sources, "MAX_INNER", 40_000_000)
-    monkeypatch.setattr(sources, "MAX_TOTAL", 100_000_000)
+    monkeypatch.setattr(forms, "MAX_INNER", 40_000_000)
+    monkeypatch.setattr(forms, "MAX_TOTAL", 100_000_000)
     data = written(tmp_path, {"": content()})
     started = time.process_time()
     assert peak_memory(lambda: refused(data, reason)) < 160_000_000, "bytes"
@@ -472,8 +472,8 @@ def test_a_zip_bomb(make_zip):
 def test_an_unusual_way_of_packing(make_zip, kind):
     with zipfile.ZipFile(make_zip().root, "a") as archive:
         archive.writestr("train/sad/bomb.jpg", bytes(1000), compress_type=kind)
-    with pytest.raises(sources.Fault, match="packed in an unusual way"):
-        dict(sources.entries(Path(archive.filename)))["train/sad/bomb.jpg"]()
+    with pytest.raises(forms.Fault, match="packed in an unusual way"):
+        dict(forms.entries(Path(archive.filename), ds.NAMES))["train/sad/bomb.jpg"]()
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -512,7 +512,7 @@ def test_a_bad_row_is_left_out_and_a_bad_line_named(fixture_index, make_csv, lin
 
 
 def test_a_large_csv(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_TOTAL", 100_000)
+    monkeypatch.setattr(forms, "MAX_TOTAL", 100_000)
     refused(written(tmp_path, {"": f"emotion,pixels,Usage\n{30 * (ROW + chr(10))}".encode()}),
             "x holds more than 100,000 bytes")
 
@@ -536,14 +536,14 @@ def test_damaged_images(original, rng):
     """Read as grey, or left out for a reason that is the same each time, and soon."""
     content, started = damaged(original, rng), time.process_time()
     try:
-        image, size, _ = sources.read_image("x", lambda: io.BytesIO(content))
-    except sources.Fault as fault:
+        image, size, _ = forms.read_image("x", lambda: io.BytesIO(content))
+    except forms.Fault as fault:
         assert "0x" not in str(fault), "an address: another text each time"
     else:
-        assert image.mode == "L" and image.size == size and max(size) <= sources.MAX_SIDE
+        assert image.mode == "L" and image.size == size and max(size) <= forms.MAX_SIDE
         # PNG carries checksums, and what is cut short is whole all the same, or left out.
         if original.startswith(b"\x89PNG") or original.startswith(content):
-            assert image == sources.read_image("x", lambda: io.BytesIO(original))[0]
+            assert image == forms.read_image("x", lambda: io.BytesIO(original))[0]
     assert time.process_time() - started < 2, "seconds for one file"
 
 

@@ -1,4 +1,4 @@
-"""Read FER-2013 whatever it comes in: folder, zip, tar, gzip, CSV, or one of them in another.
+"""Read labelled images whatever they come in: folder, zip, tar, gzip, CSV, one in another.
 
 What a file is tells its content, never its name. A container is a list of members: their paths,
 and how to open each. They may be damaged, huge, made to do harm: nothing is unpacked to disk,
@@ -17,25 +17,24 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from fer_helpers.course import ALSO_CALLED, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS, CourseError
+from machinery.files import CourseError
 
 MAX_BYTES = 4_000_000  # of one image file, or one line; FER-2013's have about 1,600, or 9,000
 MAX_SIDE = 4096  # pixels
 MAX_TOTAL = 1_000_000_000  # bytes of a CSV file or an unpacked archive; FER-2013's CSV has 300 MB
 MAX_INNER = 400_000_000  # bytes unpacked from gzip, or packed in another file: kept in memory
+CSV_SIDE = 48  # pixels of the images in fer2013.csv
 MAX_SCANS = 100  # passes over a progressive JPEG; usual are ten
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")  # some of Pillow's others start programs
 STORES = ("blobs", ".dvc")  # where hubs and DVC keep the files to which a dataset's links lead
 LEFTOVERS = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found")
 GZIP = b"\x1f\x8b"  # how these files begin
 
-NAMES = {also: name for name in (*EMOTIONS, *LEFT_OUT, *SPLITS)
-          for also in (name.casefold(), *ALSO_CALLED.get(name, ()))}
 _GREY = {str(value): value for value in range(256)}
 _USE = ("Point FER_DATA at the folder that holds train/ and test/, at Kaggle's archive.zip, or at "
         "fer2013.csv: data/README.md tells how to get FER-2013.")
@@ -50,16 +49,24 @@ _NOT_READ = {  # how other files begin: what they are, and what to do
     b"7z\xbc\xaf": "a 7z archive. Unpack it, and point FER_DATA at the folder."}
 
 Decoded = tuple[Image.Image, tuple[int, int], str]  # 8-bit grey; size and mode in the file
-Entry = tuple[str, Callable[[], Decoded]]  # split/emotion/name; may raise Fault
+Entry = tuple[str, Callable[[], Decoded]]  # split/label/name; may raise Fault
 Member = tuple[tuple[str, ...], Callable[[], BinaryIO]]  # the parts of a path; may raise anything
+
+
+class Names(NamedTuple):
+    """What splits and classes are called, in any capitals, by folders and CSV files."""
+
+    split: dict[str, str]  # from each name, in small letters, to the one that the user expects
+    label: dict[str, str]
+    table: str  # the file in which somebody can add one
 
 
 class Fault(Exception):
     """One image cannot be used; the message says why. The others still can."""
 
 
-def entries(root: Path) -> Iterable[Entry]:
-    """List the images of a dataset: ``split/emotion/name`` as the course spells it, how to read it.
+def entries(root: Path, names: Names) -> Iterable[Entry]:
+    """List the images of a dataset: ``split/label/name``, spelt as ``names`` says, how to read it.
 
     The dataset nearest to the top is taken, images before a CSV file, and both before what is
     packed once more. Raises CourseError if there is none, more than one, or an unknown class.
@@ -68,8 +75,8 @@ def entries(root: Path) -> Iterable[Entry]:
         raise CourseError(f"{root} is neither a folder nor a file that can be read. Check its "
                           "permissions, or point FER_DATA at the dataset.")
     reasons = []  # why what was looked at is no dataset
-    members = _folder(root) if root.is_dir() else [((), partial(open, root, "rb"))]
-    found = sorted(_search(root.as_posix(), members, reasons), key=lambda one: one[:3])
+    members = _folder(root, names) if root.is_dir() else [((), partial(open, root, "rb"))]
+    found = sorted(_search(root.as_posix(), members, names, reasons), key=lambda one: one[:3])
     reasons.append(f"{root} holds no dataset that the course can read. {_USE}")
     if not found:
         raise CourseError(reasons[0])
@@ -79,16 +86,18 @@ def entries(root: Path) -> Iterable[Entry]:
     return found[0][3]()
 
 
-def _search(where: str, members: Iterable[Member], reasons: list[str], depth: int = 0) -> list:
+def _search(where: str, members: Iterable[Member], names: Names, reasons: list[str],
+            depth: int = 0) -> list:
     """Find datasets: how many slashes deep, whether a CSV file, where, how to list the images."""
     homes, others, found, packed = defaultdict(list), [], [], []
     for parts, opener in members:
-        sorted_in = len(parts) > 2 and _split(parts[-3])
+        sorted_in = len(parts) > 2 and parts[-3].casefold() in names.split
         (homes["/".join([where, *parts[:-3]])] if sorted_in else others).append((parts, opener))
     for place, images in homes.items():
-        if {_split(parts[-3]) for parts, _ in images} == set(SPLITS):
-            found.append((place.count("/"), False, place, partial(_images, place, images)))
-    if homes or any(NAMES.get(name.casefold()) for parts, _ in others for name in parts[-2:-1]):
+        if {names.split[parts[-3].casefold()] for parts, _ in images} == set(names.split.values()):
+            found.append((place.count("/"), False, place, partial(_images, place, images, names)))
+    if homes or any(name.casefold() in (names.split | names.label)
+                    for parts, _ in others for name in parts[-2:-1]):
         reasons.append(f"{where} has folders of classes, but not in both train/ and test/. {_USE}")
     for parts, opener in sorted(others, key=lambda other: len(other[0]))[:20]:
         place = "/".join([where, *parts])
@@ -98,24 +107,18 @@ def _search(where: str, members: Iterable[Member], reasons: list[str], depth: in
             if head[:2] in (b"PK", GZIP) or head[257:262] == b"ustar":
                 packed.append((place, opener))
             elif {"emotion", "pixels", "usage"} <= set(_header(head)):
-                found.append((place.count("/"), True, place, partial(_rows, place, opener)))
+                found.append((place.count("/"), True, place, partial(_rows, place, opener, names)))
             reasons += [f"{place} is {what}" for start, what in _NOT_READ.items()
                         if head.startswith(start)]
         except Exception as error:  # zipfile and zlib let out whatever they stumble over
             reasons.append(f"{place} cannot be read ({error}). {_USE}")
     for place, opener in packed if depth < 4 and not found else []:
         try:
-            found += _search(place, _unpack(place, opener), reasons, depth + 1)
+            found += _search(place, _unpack(place, opener), names, reasons, depth + 1)
         except Exception as error:
             reasons.append(str(error) if isinstance(error, CourseError) else
                            f"{place} is damaged or not whole ({error}). Download it again.")
     return found
-
-
-def _split(name: str) -> str | None:
-    """Return which split a folder or a Usage is, or None."""
-    known = NAMES.get(name.casefold())
-    return known if known in SPLITS else None
 
 
 def visible(name: str) -> bool:
@@ -123,7 +126,7 @@ def visible(name: str) -> bool:
     return not (name.startswith(".") or name.casefold() in LEFTOVERS)
 
 
-def _folder(root: Path) -> Iterator[Member]:
+def _folder(root: Path, names: Names) -> Iterator[Member]:
     """List the files of a folder: those near to its top, and those in class folders."""
     real = os.path.realpath(root)
     stores = (above / store for above in list(Path(real).parents)[:3] for store in STORES)
@@ -137,9 +140,9 @@ def _folder(root: Path) -> Iterator[Member]:
         above = Path(folder).relative_to(root).parts
         direct = os.path.realpath(folder) == os.path.join(real, *above)  # through no link
         below[:] = [name for name in sorted(below) if visible(name) and (
-            len(above) < 2 or _split(name) or _split(above[-1]))]
+            len(above) < 2 or {name.casefold(), above[-1].casefold()} & set(names.split))]
         for name in [name for name in below if os.path.islink(f"{folder}/{name}")]:
-            if not any(map(_split, [name, *above[-1:]])):
+            if not {part.casefold() for part in (name, *above[-1:])} & set(names.split):
                 below.remove(name)
             elif not direct or not os.path.realpath(f"{folder}/{name}").startswith(inside):
                 raise CourseError(f"{folder}/{name} is a link out of the dataset. Put the folder "
@@ -198,25 +201,25 @@ def _limit(place: str, size: int, most: int) -> None:
                           "Unpack it, and point FER_DATA at what comes out.")
 
 
-def _images(place: str, images: list[Member]) -> list[Entry]:
+def _images(place: str, images: list[Member], names: Names) -> list[Entry]:
     found = {}
-    for (*_, split, emotion, name), opener in images:
-        if emotion.casefold() not in NAMES or _split(emotion):
+    for (*_, split, label, name), opener in images:
+        if label.casefold() not in names.label:
             raise CourseError(
-                f"{place} holds {split}/{emotion}/, which is not a class of this course. If it is "
+                f"{place} holds {split}/{label}/, which is not a class of this course. If it is "
                 "another name of one, or another dataset's, write it into the table in "
-                f"fer_helpers/course.py. The classes are {', '.join(EMOTIONS + LEFT_OUT)}.")
-        home = f"{_split(split)}/{NAMES[emotion.casefold()]}"
+                f"{names.table}. The classes are {', '.join(dict.fromkeys(names.label.values()))}.")
+        home = f"{names.split[split.casefold()]}/{names.label[label.casefold()]}"
         if f"{home}/{name}" in found:  # in a folder of another name, as val/ beside test/
-            name = f"{split}_{emotion}_{name}"
+            name = f"{split}_{label}_{name}"
         if f"{home}/{name}" in found:
-            raise CourseError(f"{place} holds {split}/{emotion}/{name} twice. Pack it again with "
+            raise CourseError(f"{place} holds {split}/{label}/{name} twice. Pack it again with "
                               "one of the two.")
-        found[f"{home}/{name}"] = partial(read_image, f"{place}/{split}/{emotion}/{name}", opener)
+        found[f"{home}/{name}"] = partial(read_image, f"{place}/{split}/{label}/{name}", opener)
     return list(found.items())
 
 
-def _rows(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Entry]:
+def _rows(place: str, opener: Callable[[], BinaryIO], names: Names) -> Iterator[Entry]:
     with opener() as file:
         header = _header(file.readline(MAX_BYTES))
         for number, line in enumerate(iter(partial(file.readline, MAX_BYTES), b""), start=2):
@@ -224,14 +227,14 @@ def _rows(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Entry]:
                 continue
             _limit(place, file.tell(), MAX_TOTAL)
             row = dict(zip(header, fields := _fields(line), strict=False))
-            split = _split(row.get("usage", ""))
-            emotion = NAMES.get(row.get("emotion", "").casefold(), SPLITS[0])
-            if split is None or emotion in SPLITS or len(fields) != len(header):
+            split = names.split.get(row.get("usage", "").casefold())
+            label = names.label.get(row.get("emotion", "").casefold())
+            if split is None or label is None or len(fields) != len(header):
                 raise CourseError(
                     f"{place}, line {number}, from {line[:20]} to {line[-20:]}, is not an emotion "
                     "from 0 to 6, pixels, and a Usage that is Training, PublicTest or PrivateTest. "
                     "Remove the line, or download the file again.")
-            yield (f"{split}/{emotion}/{row['usage']}_{number:08}",
+            yield (f"{split}/{label}/{row['usage']}_{number:08}",
                    partial(_read_pixels, row["pixels"]))
 
 
@@ -247,13 +250,13 @@ def _fields(line: bytes) -> list[str]:
 
 def _read_pixels(text: str) -> Decoded:
     values = text.split()
-    if len(values) != IMAGE_SIZE ** 2:
-        raise Fault(f"{len(values):,} pixels, not {IMAGE_SIZE ** 2:,}")
+    if len(values) != CSV_SIDE ** 2:
+        raise Fault(f"{len(values):,} pixels, not {CSV_SIDE ** 2:,}")
     try:
         grey = bytes(map(_GREY.__getitem__, values))
     except KeyError as error:
         raise Fault(f"the pixel {error.args[0][:20]!r} is not a number from 0 to 255") from error
-    image = Image.frombytes("L", (IMAGE_SIZE, IMAGE_SIZE), grey)
+    image = Image.frombytes("L", (CSV_SIDE, CSV_SIDE), grey)
     return image, image.size, image.mode
 
 
