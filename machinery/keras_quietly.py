@@ -4,8 +4,7 @@ import contextlib
 import logging
 import os
 import sys
-
-from fer_helpers.course import COURSE
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -30,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # long, or longer. It sums in another order, so results differ in the last digits.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # What another project wrote into ~/.keras/keras.json (channels first, half precision) stays there.
-os.environ["KERAS_HOME"] = str(COURSE / "build" / "keras")
+os.environ["KERAS_HOME"] = str(Path(__file__).resolve().parents[1] / "build" / "keras")
 with _silent_stderr():
     import keras
 # TensorFlow warns of functions compiled twice. Ours are, on purpose: a last batch is smaller.
