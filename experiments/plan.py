@@ -125,7 +125,7 @@ ALL |= {grid_name(rate, name, dropout): Experiment(
     functools.partial(models.build_baseline, dropout),
     {"learning_rate": rate, "patience": None, "augmentation": AUGMENTATIONS[name]})
     for rate, name, dropout in ALL_CELLS}
-GRID, WHOLE_GRID = ([grid_name(*cell) for cell in cells if cell != (1e-3, "mirror", 0.25)]
+GRID, WHOLE_GRID = ({grid_name(*cell): cell for cell in cells if cell != (1e-3, "mirror", 0.25)}
                     for cells in (CELLS, ALL_CELLS))  # the cell left out is the baseline itself
 
 # Notebook 8: one cell, five seeds with JAX on a GPU (data/reference/jax/) and five with TensorFlow
