@@ -4,6 +4,10 @@ import os
 import tempfile
 from pathlib import Path
 
+import nbval.kernel
+from jupyter_client import KernelManager
+from run_notebooks import apart
+
 COURSE = Path(__file__).resolve().parent
 
 # Tests run on the fixture, whatever the user has; figures go elsewhere.
@@ -11,6 +15,8 @@ os.environ["FER_DATA"] = str(COURSE / "data" / "fixture")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of pytest-xdist share this folder
     FIGURES = tempfile.TemporaryDirectory(prefix="fer_figures_")
     os.environ["FER_FIGURES"] = FIGURES.name
+
+nbval.kernel.KernelManager = lambda **options: apart(KernelManager(**options))
 
 
 def pytest_collectstart(collector):

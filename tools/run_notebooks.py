@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
+from uuid import uuid4
 
 import nbformat
 from nbclient import NotebookClient
@@ -82,6 +83,14 @@ class Progress:
             print(result if failed else f"{result}  ({self.left()})", flush=True)
 
 
+def apart(manager):
+    """Let a kernel talk through files of its own: two that start together may take one TCP port."""
+    if os.name != "nt":  # ZeroMQ for Windows has only TCP
+        manager.transport = "ipc"
+        manager.connection_file = f"{tempfile.gettempdir()}/kernel-{uuid4().hex[:12]}.json"
+    return manager
+
+
 class Client(NotebookClient):
     """Runs a notebook, and tells its progress."""
 
@@ -90,6 +99,10 @@ class Client(NotebookClient):
         progress.running[name] = len(notebook.cells)
         super().__init__(notebook, on_cell_start=lambda cell, cell_index: self.tell(cell_index),
                          **options)
+
+    def create_kernel_manager(self):
+        """Return the manager of the kernel that the notebook will run in."""
+        return apart(super().create_kernel_manager())
 
     def output(self, outs, msg, display_id, cell_index):
         """Take the last line of what a cell prints, such as that of an epoch."""
