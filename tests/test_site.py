@@ -13,14 +13,14 @@ from urllib.parse import unquote, urlsplit
 
 import make_slides
 import pytest
-from lesson import lesson, steps
+from lesson import facts, lesson, steps
 from PIL import Image
 
 from fer_helpers.course import COURSE
 from machinery.files import CourseError
 
 NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
-TABLE = lesson()
+TABLE, FACTS = lesson(), facts()
 OUTSIDE = re.compile(r"(?:[a-z]+:)?//", re.IGNORECASE)
 
 
@@ -195,7 +195,7 @@ def test_the_slides_need_no_network_and_their_links_lead_somewhere(talk):
 def test_pictures_on_slides_have_the_text_of_their_cell(talk):
     for plan, page in enumerate(map(Page, talk[1])):
         shown = [step for about in TABLE["plan"][plan]["lesson"]
-                 for step in steps(TABLE, plan, about["notebooks"]) if "shows" in step]
+                 for step in steps(TABLE, plan, about) if "shows" in step]
         text = page.path.read_text(encoding="utf-8")
         found = re.findall(r'<img src="pictures/(\w+)\.png" alt="([^"]+)">', text)
         assert found == [(step["shows"], html.escape(make_slides.words(step))) for step in shown]
@@ -210,7 +210,7 @@ def test_the_clock_of_the_slides_is_that_of_the_table(talk):
         clocks = [60 * int(minute) + int(second)
                   for minute, second in re.findall(r"From (\d\d):(\d\d), for", text)]
         assert clocks == [60 * step["start"] for about in TABLE["plan"][plan]["lesson"]
-                          for step in steps(TABLE, plan, about["notebooks"])]
+                          for step in steps(TABLE, plan, about)]
         assert text.count('<aside class="notes">') == len(clocks) + len(
             TABLE["plan"][plan]["lesson"])
 
@@ -220,7 +220,7 @@ def test_the_clock_of_the_slides_is_that_of_the_table(talk):
 def test_a_picture_has_room_and_its_labels_can_be_read(step, talk):
     """On 1280 × 720 a line holds about 95 letters, and the smallest labels, 9 pt, get 14 px."""
     assert len(step["title"]) <= 60 and len(step["ask"]) <= 95
-    lines = -(-len(step.get("then", "")) // 88)
+    lines = -(-len(step.get("then", "").format_map(FACTS).replace("*", "")) // 88)
     assert lines <= 2
     with Image.open(talk[0] / "pictures" / f"{step['shows']}.png") as picture:
         scale = min(1184 / picture.width, (720 - 26 - 38 - 31 - 34 * lines) / picture.height)

@@ -7,14 +7,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from experiments import laboratory
 from fer_helpers import plotting
 from fer_helpers.course import COURSE
-from fer_helpers.report import printed
+from fer_helpers.report import printed, printed_log
 from fer_helpers.runs import design_difference, reference_runs
 
 BAR = np.array([[0, 0, 1, 1, 0, 0]] * 6)  # a light bar on dark ground
 SQUARE = np.array([[0, 0, 0, 0, 0, 0]] * 2 + [[0, 0, 1, 1, 1, 1]] * 4)
 EDGE = np.array([[-1, 0, 1]] * 3)  # the filter: dark on the left, light on the right
+PATIENCE = printed()["training"]["patience"]
+HISTORIES = {  # test losses
+    "A": [1.7, 1.5, 1.4, 1.6, 1.5, 1.45, 1.3],
+    "B": [1.9, 1.6, 1.4, 1.3, 1.25, 1.3, 1.35, 1.45, 1.6, 1.8],
+    "C": list(printed_log()["val_loss"]),
+}
+THREE_FACES = {"A": laboratory.draw("sad", person=2, inner=-2.5),  # those of notebook 4
+               "B": laboratory.draw("neutral", person=1),
+               "C": laboratory.draw("surprise", 0.6, person=4, corners=-2)}
 SIX = ["sad", "happy", "fear", "neutral", "surprise", "angry"]
 
 
@@ -25,6 +35,15 @@ def convolution(pixels: np.ndarray) -> dict[str, np.ndarray]:
     relu = np.maximum(sums, 0)
     return {"sums": sums, "after ReLU": relu,
             "after max pooling": relu.reshape(3, 2, 3, 2).max(axis=(1, 3))}
+
+
+def stop(losses: list[float]) -> tuple[int, int]:
+    """Return after which epoch early stopping ends a training, and which epoch is kept."""
+    history = pd.Series(losses, index=range(1, len(losses) + 1))
+    waits = history.groupby(history.cummin()).cumcount()  # epochs since the last lower loss
+    tired = waits.index[waits == PATIENCE]
+    ends = int(tired[0]) if len(tired) else len(losses)
+    return ends, int(history[:ends].idxmin())
 
 
 def grid(axis: Axes, numbers: np.ndarray, title: str, size: float = 12, *,
@@ -53,14 +72,25 @@ def faces(labels: list[str]) -> list[np.ndarray]:
     return [np.asarray(Image.open(path).convert("L")) for path in chosen]
 
 
-def six_faces() -> Figure:
-    """Draw a face of each class, with a number in place of its label."""
-    figure, axes = plt.subplots(1, 6, figsize=(9, 1.9), layout="constrained")
-    for number, (axis, image) in enumerate(zip(axes, faces(SIX), strict=True), 1):
+def row_of_faces(images: dict[str, np.ndarray]) -> Figure:
+    """Draw faces in a row, each with its name below."""
+    figure, axes = plt.subplots(1, len(images), figsize=(1.5 * len(images), 1.9),
+                                layout="constrained")
+    for axis, (name, image) in zip(axes, images.items(), strict=True):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         axis.set(xticks=[], yticks=[])
-        axis.set_xlabel(number, fontsize=14)
+        axis.set_xlabel(name, fontsize=14)
     return figure
+
+
+def six_faces() -> Figure:
+    """Draw a face of each class, with a number in place of its label."""
+    return row_of_faces(dict(zip("123456", faces(SIX), strict=True)))
+
+
+def three_faces() -> Figure:
+    """Draw the faces on which a class and a network vote (notebook 4)."""
+    return row_of_faces(THREE_FACES)
 
 
 def convolution_by_hand() -> Figure:
@@ -98,10 +128,12 @@ def answer() -> Figure:
 DRAWN = {  # name: (how, in words)
     "six_faces": (six_faces, "Six drawn faces in a row with the numbers 1 to 6, one of each class. "
                   "Brows, eyes and mouths differ. Their labels are not shown."),
+    "three_faces": (three_faces, "Three drawn faces in a row with the letters A, B and C. Each "
+                    "could be read in more than one way. Their names are not shown."),
     "convolution_by_hand": (convolution_by_hand, "Five grids of numbers in a row: pixels of a "
                             "light bar on dark ground, the filter, its sums, the same after "
                             "ReLU, and after max pooling. Only the left edge of the bar is left."),
-    "answer": (answer, "Dots on a line of differences in accuracy, with a dotted line at zero: "
-               "the report with its bar, one dot for each of our seeds, and the difference "
+    "answer": (answer, "Marks on a line of differences in accuracy, with a dotted line at zero: "
+               "the report with its bar, a square for each of our seeds, and the difference "
                "of our means with its bar. A bar that crosses the line settles nothing."),
 }

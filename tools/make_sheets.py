@@ -9,24 +9,17 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from drawings import EDGE, SQUARE, convolution, faces, grid
+from drawings import EDGE, HISTORIES, PATIENCE, SQUARE, convolution, faces, grid, stop
 from lesson import LICENCE
 from matplotlib.figure import Figure
 
 from fer_helpers.course import COURSE, EMOTIONS
-from fer_helpers.report import printed, printed_log
 
 BUILD = COURSE / "build" / "sheets"
 A4 = 8.27, 11.69
 THREE = ["happy", "sad", "angry"]
 MATRIX = pd.DataFrame([[8, 1, 1], [2, 5, 3], [4, 0, 6]], index=THREE, columns=THREE)
-PATIENCE = printed()["training"]["patience"]
 VOTE = ["angry", "sad", "neutral", "fear", "surprise", "sad", "happy", "fear"]
-HISTORIES = {  # test losses
-    "A": [1.7, 1.5, 1.4, 1.6, 1.5, 1.45, 1.3],
-    "B": [1.9, 1.6, 1.4, 1.3, 1.25, 1.3, 1.35, 1.45, 1.6, 1.8],
-    "C": list(printed_log()["val_loss"]),
-}
 
 
 def page(title: str, text: str) -> Figure:
@@ -45,15 +38,6 @@ def write(figure: Figure, top: float, text: str, size: float = 12) -> None:
     figure.text(0.09, top, "\n".join(lines), fontsize=size, va="top", linespacing=1.5)
 
 
-def stop(losses: list[float]) -> tuple[int, int]:
-    """Return after which epoch early stopping ends a training, and which epoch is kept."""
-    history = pd.Series(losses, index=range(1, len(losses) + 1))
-    waits = history.groupby(history.cummin()).cumcount()  # epochs since the last lower loss
-    tired = waits.index[waits == PATIENCE]
-    ends = int(tired[0]) if len(tired) else len(losses)
-    return ends, int(history[:ends].idxmin())
-
-
 def pairs() -> list[tuple[str, str]]:
     """Return the thirty answers behind MATRIX, true class and answer, mixed."""
     found = [(true, answer) for true in THREE for answer in THREE
@@ -63,17 +47,19 @@ def pairs() -> list[tuple[str, str]]:
 
 def sheet_convolution() -> Figure:
     """Draw the grid, the filter, and empty grids for sums, ReLU and pooling."""
+    places = np.lib.stride_tricks.sliding_window_view(np.pad(SQUARE, 1), EDGE.shape)
+    different = len(np.unique(places.reshape(SQUARE.size, EDGE.size), axis=0))
     figure = page("One convolution, by hand", (
         "1. Lay the filter over nine numbers: multiply, and add up. Outside, pixels are 0.\n"
-        "Equal rows give equal sums: you need not do all thirty-six.\n"
-        "2. ReLU: write 0 in place of what is negative.\n"
+        f"The same nine numbers give the same sum: of {SQUARE.size} places {different} differ.\n"
+        "2. ReLU: write 0 over what is negative.\n"
         "3. Max pooling: the largest number of each block of 2 × 2."))
     parts = convolution(SQUARE)
     for numbers, title, place, empty in [
             (SQUARE, "pixels", (0.09, 0.50, 0.4, 0.28), False),
             (EDGE, "filter", (0.62, 0.57, 0.2, 0.14), False),
-            (parts["sums"], "1. sums", (0.09, 0.13, 0.4, 0.28), True),
-            (parts["after max pooling"], "2., 3. ReLU, max pooling", (0.62, 0.2, 0.2, 0.14), True)]:
+            (parts["sums"], "1. sums, 2. ReLU", (0.09, 0.13, 0.4, 0.28), True),
+            (parts["after max pooling"], "3. max pooling", (0.62, 0.2, 0.2, 0.14), True)]:
         grid(figure.add_axes(place), numbers, title, empty=empty)
     return figure
 
@@ -103,7 +89,7 @@ def sheet_stop() -> Figure:
     figure = page("Where would you stop?", (
         f"Early stopping, with a patience of {PATIENCE}: training ends after {PATIENCE} epochs "
         "without a new lowest loss. The weights of the epoch with the lowest loss so far are kept. "
-        "C is the report's own training.\n"
+        f"C is the report's own training: it has no more than {len(HISTORIES['C'])} epochs.\n"
         "Cover the curves with a sheet, and uncover one epoch after the other."))
     line = "\n\n_______________"
     for i, (name, losses) in enumerate(HISTORIES.items()):
@@ -119,7 +105,9 @@ def sheet_stop() -> Figure:
         axis.set_title(name, loc="left", fontsize=15, weight="bold")
         figure.text(0.7, 0.735 - 0.245 * i, f"ends after epoch{line}\n\nkept: epoch{line}",
                     fontsize=12, va="center")
-    write(figure, 0.085, "On which images is this loss measured, and what is wrong with that?")
+    last = ", ".join(f"{loss:.4f}" for loss in HISTORIES["C"][-6:])
+    write(figure, 0.1, f"C, its last six epochs: {last}.\n"
+          "On which images is this loss measured, and what is wrong with that?")
     return figure
 
 

@@ -67,7 +67,7 @@ def deck(table: dict, plan: int, folder: Path) -> str:
     computed, lessons = facts(), []
     for about in table["plan"][plan]["lesson"]:
         slides = []
-        for step in steps(table, plan, about["notebooks"]):
+        for step in (shown := steps(table, plan, about)):
             said = {key: markdown2html(step[key].format_map(computed).replace(" %", "\N{NBSP}%"))
                     for key in ("title", "ask", "then", "notes") if key in step}
             said["title"] = said["title"].strip().removeprefix("<p>").removesuffix("</p>")
@@ -76,7 +76,7 @@ def deck(table: dict, plan: int, folder: Path) -> str:
                 said["alt"] = html.escape(words(step))
             slides.append(step | said | {
                 "clock": f"{int(step['start']):02}:{round(step['start'] % 1 * 60):02}"})
-        lessons.append(about | {"slides": slides})
+        lessons.append(about | {"slides": slides, "homework": shown[-1]["ask"]})
     template = jinja2.Template((TOOLS / "slides" / "index.html.j2").read_text(encoding="utf-8"))
     return template.render(plan=table["plan"][plan], lessons=lessons, licence=LICENCE)
 

@@ -57,7 +57,7 @@ def answer() -> str:
     value, low, high = 100 * design_difference(finals, ablations)
     settled = "0 is inside, so it is *not settled*" if low <= 0 <= high else "it is *settled*"
     return (f"1024 minus 512, means over {len(finals)} and {len(ablations)} seeds: {value:+.2f} "
-            f"points, and from {low:+.2f} to {high:+.2f} fit: {settled}.")
+            f"points; differences from {low:+.2f} to {high:+.2f} fit: {settled}.")
 
 
 def table_of_copies() -> pd.DataFrame:
