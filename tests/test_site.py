@@ -224,6 +224,8 @@ def test_a_picture_has_room_and_its_labels_can_be_read(step, talk):
     assert lines <= 2
     with Image.open(talk[0] / "pictures" / f"{step['shows']}.png") as picture:
         scale = min(1184 / picture.width, (720 - 26 - 38 - 31 - 34 * lines) / picture.height)
+        edge = picture.convert("L").crop((picture.width - 1, 0, *picture.size))
+        assert edge.getextrema()[0] > 240, "`part` cuts through something"
     assert scale * 150 * 9 / 72 >= 14  # figures are saved with 150 pixels an inch
 
 

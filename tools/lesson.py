@@ -96,7 +96,8 @@ def facts() -> dict[str, str]:
         "fear_column": f"{fear:,} of {matrix['fear'].sum():,}",
         "stops": "\n".join("- {}: ends after epoch {}, epoch {} is kept.".format(name, *stop(one))
                            for name, one in HISTORIES.items()),
-        "twenty": f"Anything from {low:.0%} to {high:.0%} fits. Twenty images say little."}
+        "twenty": f"Anything from {100 * low:.0f} % to {100 * high:.0f} % fits. "
+                  "Twenty images say little."}
 
 
 def needed(step: dict) -> float:

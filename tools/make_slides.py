@@ -62,21 +62,28 @@ def picture(step: dict, folder: Path) -> Path:
     return path
 
 
+def html_of(text: str, *, inline: bool = False) -> str:
+    """Return Markdown as HTML; ``inline``: a single line, without its paragraph."""
+    made = markdown2html(text.replace(" %", "\N{NBSP}%"))
+    return made.strip().removeprefix("<p>").removesuffix("</p>") if inline else made
+
+
 def deck(table: dict, plan: int, folder: Path) -> str:
     """Return the page of one plan; its pictures go into the folder."""
     computed, lessons = facts(), []
     for about in table["plan"][plan]["lesson"]:
         slides = []
         for step in (shown := steps(table, plan, about)):
-            said = {key: markdown2html(step[key].format_map(computed).replace(" %", "\N{NBSP}%"))
+            said = {key: html_of(step[key].format_map(computed), inline=key == "title")
                     for key in ("title", "ask", "then", "notes") if key in step}
-            said["title"] = said["title"].strip().removeprefix("<p>").removesuffix("</p>")
             if "shows" in step:
                 said["picture"] = picture(step, folder).name
                 said["alt"] = html.escape(words(step))
             slides.append(step | said | {
                 "clock": f"{int(step['start']):02}:{round(step['start'] % 1 * 60):02}"})
-        lessons.append(about | {"slides": slides, "homework": shown[-1]["ask"]})
+        objectives = [html_of(goal, inline=True) for goal in about["objectives"]]
+        lessons.append(about | {"slides": slides, "objectives": objectives,
+                                "homework": html_of(shown[-1]["ask"], inline=True)})
     template = jinja2.Template((TOOLS / "slides" / "index.html.j2").read_text(encoding="utf-8"))
     return template.render(plan=table["plan"][plan], lessons=lessons, licence=LICENCE)
 
