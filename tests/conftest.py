@@ -3,8 +3,10 @@
 import ast
 import csv
 import os
+import re
 import shutil
 import subprocess
+import symtable
 import sys
 import zipfile
 
@@ -157,32 +159,43 @@ def sentences():
     return read
 
 
-def names_in(source):
-    """Say which names some code sets, and which others it uses."""
-    found = {True: set(), False: set()}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name):
-            found[isinstance(node.ctx, ast.Store)].add(node.id)
-        elif isinstance(node, ast.FunctionDef):
-            found[True].add(node.name)
-        elif isinstance(node, ast.alias):
-            found[True].add((node.asname or node.name).split(".")[0])
-    return found[True], found[False] - found[True]
+def tables_in(table):
+    yield table
+    for child in table.get_children():
+        yield from tables_in(child)
+
+
+def names_in(statement):
+    """Say which names a statement sets or changes, and which it takes from elsewhere."""
+    table = symtable.symtable(ast.unparse(statement), "statement", "exec")
+    uses = {name.get_name() for scope in tables_in(table) for name in scope.get_symbols()
+            if name.is_global() and name.is_referenced()}
+    sets = {name.get_name() for name in table.get_symbols()
+            if name.is_assigned() or name.is_imported()}
+    changed = {re.match(r"\w*", ast.unparse(node))[0] for node in ast.walk(statement)
+               if isinstance(getattr(node, "ctx", None), ast.Store)}  # frame["column"] = ...
+    return sets | changed & uses, uses
 
 
 @pytest.fixture(scope="session")
 def needed_by():
-    """Pick some cells of a notebook and those that they need, so that no test has to train."""
+    """Pick some cells of a notebook and the statements that they need, so no test has to train."""
 
     def pick(cells, *targets):
         wanted, picked = set(), []
-        for cell in reversed([cell for cell in cells if cell.cell_type == "code"]):
-            sets, uses = names_in(cell.source)
-            control = "control" in cell.metadata.get("tags", [])
-            if cell.id in targets or (sets & wanted and not control):
-                assert "training.train(" not in cell.source
-                picked.append(cell)
-                wanted |= uses
-        return picked[::-1]
+        for cell in reversed(cells):
+            tags = cell.metadata.get("tags", [])
+            if cell.cell_type != "code" or ("control" in tags and cell.id not in targets):
+                continue
+            kept = []
+            for statement in reversed(ast.parse(cell.source).body):
+                sets, uses = names_in(statement)
+                if cell.id in targets or sets & wanted:
+                    kept.insert(0, ast.unparse(statement))
+                    wanted = wanted - sets | uses
+            assert "training.train(" not in "".join(kept)
+            source = cell.source if cell.id in targets else "\n".join(kept)
+            picked.insert(0, nbformat.from_dict(cell | {"source": source}))
+        return picked
 
     return pick
