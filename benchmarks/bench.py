@@ -1,13 +1,14 @@
-"""Time every step of the course beside the report's way of doing it; write one table and one plot.
+"""Time every step of the course beside other ways of doing it; write one table and two plots.
 
     python benchmarks/bench.py              # `make bench` does it; some minutes
     python benchmarks/bench.py --quick      # seconds; the numbers mean little
 
 The report's way is ``ImageDataGenerator.flow_from_directory`` into ``fit``, in a process of its
 own, with oneDNN as TensorFlow chooses, and once more with oneDNN on. Its steps are timed from the
-first batch to the last: what ``fit`` waits at its end would not be fair to so few steps. All ways
-take turns, so that other work on the machine hits them alike. The images are drawn; with FER_DATA
-set, that dataset is timed, too.
+first batch to the last: what ``fit`` waits at its end would not be fair to so few steps. Where
+PyTorch is installed (the course does not need it), the same network in plain PyTorch is one more
+way, without augmentation. All ways take turns, so that other work on the machine hits them alike.
+The images are drawn; with FER_DATA set, that dataset is timed, too.
 
 The share of the peak counts the operations of plain convolutions. The course computes wide ones
 with fewer (Winograd's algorithm), so it may come above 1.
@@ -15,6 +16,7 @@ with fewer (Winograd's algorithm), so it may come above 1.
 
 import argparse
 import functools
+import importlib.util
 import itertools
 import multiprocessing
 import os
@@ -40,7 +42,10 @@ from fer_helpers.course import COURSE, EMOTIONS, IMAGE_SIZE, SPLITS
 from fer_helpers.dataset import Dataset, find_dataset
 from machinery.files import write_whole
 
-WAYS = {"course": "1", "report": None, "report, oneDNN on": "1"}  # TF_ENABLE_ONEDNN_OPTS
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+WAYS = {"course": {ONEDNN: "1"}, "report": {}, "report, oneDNN on": {ONEDNN: "1"}}
+if importlib.util.find_spec("torch"):  # one process cannot hold both libraries
+    WAYS["PyTorch"] = {"KERAS_BACKEND": "torch"}
 BATCH, EPOCH = 64, 281  # images a step and steps an epoch of the report
 
 
@@ -96,7 +101,8 @@ def prepared(way: str, network: str, folder: str, steps: int) -> dict:
 
     They return wall and CPU-seconds.
     """
-    import tensorflow  # before the course switches oneDNN on
+    if way != "PyTorch":
+        import tensorflow  # before the course switches oneDNN on
 
     from experiments.plan import ALL
     from fer_helpers import training
@@ -107,24 +113,61 @@ def prepared(way: str, network: str, folder: str, steps: int) -> dict:
     build = ALL[network].build
     settings = training.Settings(batch_size=BATCH, **ALL[network].settings)
     training.fresh_start(0)
-    if way != "course":
+    if way.startswith("report"):
         model, batches = build(), generator(folder, settings.augmentation)
         model.compile(keras.optimizers.Adam(settings.learning_rate), "categorical_crossentropy",
                       metrics=["accuracy"])
         return {"step": lambda: timed_fit(model, batches, steps),
                 "input": lambda: timed(lambda: [next(batches) for _ in range(steps)])}
+    images = draw_images(BATCH * steps)[..., None]
+    labels = np.arange(len(images)) % len(EMOTIONS)
     network = build()
+    if way == "PyTorch":
+        step = in_pytorch(network, settings.learning_rate)
+        return {"step": lambda: timed(lambda: [step(images[i::steps], labels[i::steps])
+                                               for i in range(steps)])}
     speed_up(network)
     model = training.compiled(network, settings)
-    images = draw_images(BATCH * steps)[..., None]
     batches = np.split(images, steps)
-    labels = np.arange(len(images)) % len(EMOTIONS)
     front = keras.Sequential(model.layers[:2])  # scaling and augmentation
     deliver = tensorflow.function(lambda batch: front(batch, training=True))
     return {"step": lambda: timed(training.mean_over_batches, model.train_on_batch,
                                   Examples(images, labels, None), BATCH),
             "input": lambda: timed(
                 lambda: [deliver(batch.astype("float32")) for batch in batches])}
+
+
+def in_pytorch(network, rate: float):
+    """Build a network of Keras in plain PyTorch; return a function that makes one step of Adam."""
+    import torch
+    from torch import nn
+
+    def same(layer):
+        if hasattr(layer, "kernel"):
+            wide = nn.LazyConv2d if layer.kernel.ndim == 4 else nn.LazyLinear
+            count = layer.kernel.shape[-1]
+            own = wide(count, 3, padding="same") if layer.kernel.ndim == 4 else wide(count)
+            own.penalty = float(layer.kernel_regularizer.l2) if layer.kernel_regularizer else 0.0
+            return [own, nn.ReLU()] if layer.activation.__name__ == "relu" else [own]
+        return {"BatchNormalization": lambda: [nn.LazyBatchNorm2d()],
+                "MaxPooling2D": lambda: [nn.MaxPool2d(2)], "Flatten": lambda: [nn.Flatten()],
+                "Dropout": lambda: [nn.Dropout(layer.rate)]}[type(layer).__name__]()
+
+    model = nn.Sequential(*(part for layer in network.layers for part in same(layer)))
+    model(torch.zeros(2, 1, IMAGE_SIZE, IMAGE_SIZE))  # now the layers know their sizes
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+
+    def step(images, labels):
+        optimizer.zero_grad()
+        scores = model(torch.tensor(images).movedim(-1, 1) / 255)
+        loss = nn.functional.cross_entropy(scores, torch.tensor(labels)) + sum(
+            part.penalty * part.weight.square().sum() for part in model
+            if getattr(part, "penalty", 0))
+        loss.backward()
+        optimizer.step()
+
+    step.parameters = sum(one.numel() for one in model.parameters())
+    return step
 
 
 def timed_fit(model, batches, steps: int) -> tuple[float, float]:
@@ -183,10 +226,10 @@ def processes():
     """Start one process for each way."""
     pools = {}
     try:
-        for way, onednn in WAYS.items():
-            os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
-            if onednn:
-                os.environ["TF_ENABLE_ONEDNN_OPTS"] = onednn
+        for way, settings in WAYS.items():
+            for name in (ONEDNN, "KERAS_BACKEND"):
+                os.environ.pop(name, None)
+            os.environ.update(settings)
             pools[way] = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), silence)
             pools[way].submit(os.getpid).result()  # it starts now, in this environment
         yield {way: lambda *task, p=pool: p.submit(*task).result() for way, pool in pools.items()}
@@ -197,13 +240,13 @@ def processes():
 
 def time_network(network: str, folder: Path, sizes) -> list[dict]:
     """Time input and steps of a network in all ways, in turns."""
-    rows = []
+    rows, ways_in = [], [way for way in WAYS if way != "PyTorch"]  # its images need no delivery
     with processes() as ask:
         count = ask["course"](operations, network)
         for what, repeat in itertools.product(["input", "step"], range(-1, sizes.repeats)):
             peak = ask["course"](peak_of_machine, sizes.side)
             print(f"{what}, {network}: {repeat + 1} of {sizes.repeats}", file=sys.stderr)
-            for way in WAYS:
+            for way in WAYS if what == "step" else ways_in:
                 wall, cpu = ask[way](in_process, what, way, network, str(folder), sizes.steps)
                 rows.append({"what": f"{what}, {network}", "way": way, "repeat": repeat,
                              "wall": wall, "cpu": cpu, "peak": peak, "operations": count,
@@ -266,6 +309,18 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def draw_ways(table: pd.DataFrame, path: Path) -> None:
+    """Draw how long a step takes in each way, a group of bars for each network."""
+    steps = table[table["what"].str.startswith("step")]
+    steps = steps.assign(network=steps["what"].str.removeprefix("step, "))
+    seconds = steps.pivot_table(index="network", columns="way", values="wall s")
+    axis = seconds.reindex(index=steps["network"].unique(), columns=list(WAYS)).dropna(
+        axis="columns").plot.bar(rot=0, figsize=(7, 4), xlabel="", ylabel="seconds a step")
+    axis.legend(frameon=False)
+    axis.figure.savefig(path, bbox_inches="tight")
+    plt.close(axis.figure)
+
+
 def draw_growth(rows: pd.DataFrame, path: Path) -> None:
     """Draw the seconds of each step over the number of images."""
     rows = rows.dropna(subset="images")
@@ -282,7 +337,7 @@ def draw_growth(rows: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    """Time everything; write the table and the plot."""
+    """Time everything; write the table and the plots."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes: see whether it runs")
     parser.add_argument("--output", type=Path, default=COURSE / "benchmarks")
@@ -305,7 +360,9 @@ def main() -> None:
 
     head = (f"# {date.today()}, {machine(COURSE)['processor']}, {os.cpu_count()} cores, Python "
             f"{platform.python_version()}, TensorFlow {version('tensorflow')}\n")
-    text = head + summary(pd.DataFrame(rows)).to_csv(index=False, float_format="%.4g")
+    table = summary(pd.DataFrame(rows))
+    draw_ways(table, arguments.output / "ways.svg")
+    text = head + table.to_csv(index=False, float_format="%.4g")
     write_whole(arguments.output / "bench.csv", text.encode())
     print(text)
 
