@@ -3,9 +3,11 @@
 import random
 import time
 
+import lesson
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawings import THREE_FACES
 
 from experiments import laboratory
 from experiments.draw_fixture import draw_look
@@ -36,6 +38,18 @@ def test_the_small_network_knows_strong_faces_and_brows_turn_sad_into_angry(netw
     strong = [emotion for emotion in EMOTIONS if emotion != "neutral"]
     assert answers(network, *(laboratory.draw(emotion, person=3) for emotion in strong)) == strong
     assert answers(network, laboratory.draw("sad", person=2, inner=-5)) == ["angry"]
+
+
+def test_the_slides_say_what_the_network_answers(network):
+    said = {step["title"]: step.get("then", step["notes"]) for step in lesson.lesson()["step"]}
+    words = ", ".join(f"{name} {word}" for name, word in zip(
+        THREE_FACES, answers(network, *THREE_FACES.values()), strict=True))
+    assert f"The network: {words}." in said["Exercise: three faces"]
+    torn = sorted(laboratory.ask(network, THREE_FACES["A"][None])[0])
+    assert f"(sad {torn[-1]:.0%}, angry {torn[-2]:.0%})".replace("%", " %") in said[
+        "Your turn: the face laboratory"]
+    assert answers(network, laboratory.draw("neutral", person=2), laboratory.draw(
+        "sad", person=2, inner=-3)) == ["angry", "angry"]
 
 
 def test_what_spoils_a_picture_does_only_that():
