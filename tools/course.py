@@ -82,7 +82,7 @@ def site():
     """build the course as pages with a search: build/site/index.html"""
     run("-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d", "build/doctrees", ".",
         "build/site")
-    print("Open build/site/index.html in a browser. No network is needed.")
+    print("Open build/site/index.html in a browser. No internet is needed.")
     show("build/site/index.html")
 
 

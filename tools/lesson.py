@@ -125,7 +125,8 @@ def steps(table: dict, plan: int, about: dict) -> list[dict]:
     chosen = [step | {"length": step["minutes"][plan]} for number in about["notebooks"]
               for step in table["step"] if step["notebook"] == number and step["minutes"][plan]]
     numbers = [number for step in chosen for number in step.get("quiz", [])]
-    ask = about["homework"] + (f"; quiz questions {in_words(numbers)}" if numbers else "")
+    ask = about["homework"] + (
+        f"; quiz question{'s' * (len(numbers) > 1)} {in_words(numbers)}" if numbers else "")
     chosen.append({"title": "Homework", "ask": f"{ask}.", "length": 1, "asked": numbers,
                    "notes": "The same list is on the page for students."})
     clock = [0.0, *itertools.accumulate(step["length"] for step in chosen)]
@@ -167,7 +168,7 @@ def plans(table: dict) -> str:
             elsewhere = [step["title"] for step in table["step"] if "repeats" not in step
                          and step["notebook"] in one["notebooks"] and not step["minutes"][plan]]
             if elsewhere:
-                said.append(f"*In other plans only:* {'; '.join(elsewhere)}.")
+                said.append(f"*In other plans only:* {'; '.join(elsewhere)}")
             text.append("\n".join([*said, f"*Homework:* {found[-1]['ask']}"]))
     return "\n\n".join(text)
 

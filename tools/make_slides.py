@@ -99,7 +99,7 @@ def main() -> int:
         page = deck(table, number, BUILD / "pictures")
         (BUILD / f"{plan['file']}.html").write_text(page, encoding="utf-8")
         print(f"build/slides/{plan['file']}.html: {plan['name']}")
-    print("Open one in a browser; S opens the notes, ?print-pdf prints. No network is needed.")
+    print("Open one in a browser; S opens the notes, ?print-pdf prints. No internet is needed.")
     return 0
 
 
