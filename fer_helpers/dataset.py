@@ -32,9 +32,7 @@ FER2013 = [COURSE / "data" / name
 KAGGLE = [Path("/kaggle/input") / name for name in ("fer2013", "datasets/msambare/fer2013")]
 REPORT_SIZES = {"train": 2999, "test": 599}  # images of each class (report, section 2.2)
 FIXTURE_SIZES = {"train": 30, "test": 12}
-NAMES = forms.Names(*({
-    also: name for name in names for also in (name.casefold(), *ALSO_CALLED.get(name, ()))}
-    for names in (SPLITS, EMOTIONS + LEFT_OUT)), table="fer_helpers/course.py")
+NAMES = forms.Names.of(SPLITS, EMOTIONS + LEFT_OUT, ALSO_CALLED, "fer_helpers/course.py")
 
 
 class Examples(NamedTuple):

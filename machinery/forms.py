@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -50,7 +50,8 @@ _NOT_READ = {  # how other files begin: what they are, and what to do
 
 Decoded = tuple[Image.Image, tuple[int, int], str]  # 8-bit grey; size and mode in the file
 Entry = tuple[str, Callable[[], Decoded]]  # split/label/name; may raise Fault
-Member = tuple[tuple[str, ...], Callable[[], BinaryIO]]  # the parts of a path; may raise anything
+Found = tuple[int, bool, str, Callable[[], Iterable[Entry]]]  # see _search
+Member = tuple[tuple[str, ...], Callable[[], IO[bytes]]]  # the parts of a path; may raise anything
 
 
 class Names(NamedTuple):
@@ -59,6 +60,15 @@ class Names(NamedTuple):
     split: dict[str, str]  # from each name, in small letters, to the one that the user expects
     label: dict[str, str]
     table: str  # the file in which somebody can add one
+
+    @classmethod
+    def of(cls, splits: Iterable[str], labels: Iterable[str], also: dict[str, tuple[str, ...]],
+           table: str) -> "Names":
+        """Make the tables from what the user calls them, and what others call them as well."""
+        split, label = ({other: name for name in names
+                         for other in (name.casefold(), *also.get(name, ()))}
+                        for names in (splits, labels))
+        return cls(split, label, table)
 
 
 class Fault(Exception):
@@ -74,8 +84,9 @@ def entries(root: Path, names: Names) -> Iterable[Entry]:
     if not (root.is_dir() or (root.is_file() and os.access(root, os.R_OK))):  # a pipe would block
         raise CourseError(f"{root} is neither a folder nor a file that can be read. Check its "
                           "permissions, or point FER_DATA at the dataset.")
-    reasons = []  # why what was looked at is no dataset
-    members = _folder(root, names) if root.is_dir() else [((), partial(open, root, "rb"))]
+    reasons: list[str] = []  # why what was looked at is no dataset
+    whole: Member = (), partial(open, root, "rb")  # type: ignore[assignment]  # by the mode
+    members = _folder(root, names) if root.is_dir() else [whole]
     found = sorted(_search(root.as_posix(), members, names, reasons), key=lambda one: one[:3])
     reasons.append(f"{root} holds no dataset that the course can read. {_USE}")
     if not found:
@@ -87,9 +98,12 @@ def entries(root: Path, names: Names) -> Iterable[Entry]:
 
 
 def _search(where: str, members: Iterable[Member], names: Names, reasons: list[str],
-            depth: int = 0) -> list:
+            depth: int = 0) -> list[Found]:
     """Find datasets: how many slashes deep, whether a CSV file, where, how to list the images."""
-    homes, others, found, packed = defaultdict(list), [], [], []
+    homes: dict[str, list[Member]] = defaultdict(list)
+    others: list[Member] = []
+    found: list[Found] = []
+    packed = []
     for parts, opener in members:
         sorted_in = len(parts) > 2 and parts[-3].casefold() in names.split
         (homes["/".join([where, *parts[:-3]])] if sorted_in else others).append((parts, opener))
@@ -152,14 +166,14 @@ def _folder(root: Path, names: Names) -> Iterator[Member]:
                 yield (*above, name), partial(_open_file, f"{folder}/{name}", inside)
 
 
-def _open_file(file: str, inside: tuple[str, ...]) -> BinaryIO:
+def _open_file(file: str, inside: tuple[str, ...]) -> IO[bytes]:
     real = os.path.realpath(file) if os.path.islink(file) else file
     if (real != file and not real.startswith(inside)) or not os.path.isfile(real):
         raise Fault("a link out of the dataset, or not a file")  # a pipe would be read for ever
     return open(real, "rb")
 
 
-def _unpack(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Member]:
+def _unpack(place: str, opener: Callable[[], IO[bytes]]) -> Iterator[Member]:
     """List the members of a packed file; those of a zip are not unpacked yet."""
     file = opener()
     start = file.read(2)
@@ -172,13 +186,13 @@ def _unpack(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Member]:
         yield (), partial(io.BytesIO, content)
         return
     if start == b"PK":
-        archive = zipfile.ZipFile(file)
-        listed = ((info.filename, info.file_size, partial(_open_member, archive, info))
-                  for info in archive.infolist() if not info.is_dir())
+        packed = zipfile.ZipFile(file)
+        listed = ((info.filename, info.file_size, partial(_open_member, packed, info))
+                  for info in packed.infolist() if not info.is_dir())
     else:
-        archive = tarfile.TarFile(fileobj=file)
-        listed = ((info.name, info.size, partial(archive.extractfile, info))
-                  for info in archive if info.isreg())
+        tape = tarfile.TarFile(fileobj=file)
+        listed = ((info.name, info.size, partial(tape.extractfile, info))  # type: ignore
+                  for info in tape if info.isreg())  # others would be None
     total = longest = 0
     for number, (name, size, open_member) in enumerate(listed):
         # A size below 0 counts as huge. All names will take as much memory as the longest.
@@ -189,7 +203,7 @@ def _unpack(place: str, opener: Callable[[], BinaryIO]) -> Iterator[Member]:
             yield parts, open_member
 
 
-def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Fault("packed in an unusual way")  # which zipfile would unpack without limit
     return archive.open(info)  # checks the CRC when the end is read
@@ -219,7 +233,7 @@ def _images(place: str, images: list[Member], names: Names) -> list[Entry]:
     return list(found.items())
 
 
-def _rows(place: str, opener: Callable[[], BinaryIO], names: Names) -> Iterator[Entry]:
+def _rows(place: str, opener: Callable[[], IO[bytes]], names: Names) -> Iterator[Entry]:
     with opener() as file:
         header = _header(file.readline(MAX_BYTES))
         for number, line in enumerate(iter(partial(file.readline, MAX_BYTES), b""), start=2):
@@ -231,9 +245,9 @@ def _rows(place: str, opener: Callable[[], BinaryIO], names: Names) -> Iterator[
             label = names.label.get(row.get("emotion", "").casefold())
             if split is None or label is None or len(fields) != len(header):
                 raise CourseError(
-                    f"{place}, line {number}, from {line[:20]} to {line[-20:]}, is not an emotion "
-                    "from 0 to 6, pixels, and a Usage that is Training, PublicTest or PrivateTest. "
-                    "Remove the line, or download the file again.")
+                    f"{place}, line {number}, from {line[:20]!r} to {line[-20:]!r}, is not an "
+                    "emotion from 0 to 6, pixels, and a Usage that is Training, PublicTest or "
+                    "PrivateTest. Remove the line, or download the file again.")
             yield (f"{split}/{label}/{row['usage']}_{number:08}",
                    partial(_read_pixels, row["pixels"]))
 
@@ -260,7 +274,7 @@ def _read_pixels(text: str) -> Decoded:
     return image, image.size, image.mode
 
 
-def read_image(path: str, opener: Callable[[], BinaryIO]) -> Decoded:
+def read_image(path: str, opener: Callable[[], IO[bytes]]) -> Decoded:
     """Open an image file and decode it to 8-bit grey.
 
     16-bit grey is scaled down, colours become their luminance (ITU-R 601), and what is
