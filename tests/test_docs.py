@@ -123,7 +123,8 @@ QUOTED = {  # in lesson.toml: notebook, and what it prints there
     "22 % of the test images right (95 % interval: 20.7 % to 23.4 %)": (
         1, r"22\.0%\n.* 20\.7% to 23\.4%"),
     "6 × 599 = 3,594": (1, "6 × 599 = 3,594"),
-    "281. Ten images are left over": (2, "make 281 full batches of 64,\nand 10 images are left"),
+    "It has 281 steps, and ten images are left over": (
+        2, "make 281 full batches of 64,\nand 10 images are left"),
     "128 = 36,992": (3, "second convolution 36,992"),
     "lie within five points of the report's": (4, r"of a training accuracy: [0-4]\.\d points"),
     "587 of 3,594 are known": (6, r"known: +587 of 3,594, 16\.3%"),

@@ -48,7 +48,7 @@ def lesson() -> dict:
                 "\n".join(f"{i}. {questions[number][part]}"
                           for i, number in enumerate(step["repeats"], 1)) for part in (0, 1))
         if step.get("exercise") == "computer":
-            step["ask"] += "\n\nFirst choose *Run*, *Run All Above Selected Cell*."
+            step["ask"] += "\n\nSelect the cell. First choose *Run*, *Run All Above Selected Cell*."
     return table
 
 
