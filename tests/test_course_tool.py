@@ -14,6 +14,7 @@ import pytest
 
 from fer_helpers.course import COURSE
 
+NAMES = sorted(path.stem for path in COURSE.glob("notebooks/*.ipynb"))
 ODD = "it's a #1 100% Ò 表 $HOME $ course"
 
 
@@ -41,6 +42,7 @@ def ran(monkeypatch, tmp_path):
     ("notebooks NAMES=01,06_copies JOBS=1",
      ["tools/run_notebooks.py --jobs 1 01_data_audit 06_copies"]),
     ("figures NAMES=02", ["tools/run_notebooks.py --jobs 2 02_augmentation_preview"]),
+    ("notebooks", ["tools/run_notebooks.py --jobs 2 " + " ".join(NAMES)]),
     ("test JOBS=3", ["-m ruff check", "-m pytest -n 3 --dist loadscope --no-loadscope-reorder"]),
     ("slides", ["tools/make_slides.py"]), ("bench", ["benchmarks/bench.py"]), ("setup", []),
 ])
@@ -58,11 +60,6 @@ def test_what_programs_are_told(ran, monkeypatch):
     assert variables["PYTHONUTF8"] == "1"
     assert variables["PYTHONPATH"].split(os.pathsep)[0] == str(COURSE)
     assert not {"PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING"} & set(variables)
-
-
-def test_all_notebooks_by_default(ran):
-    tool.main(["notebooks"])
-    assert ran[0][0].split()[3:] == sorted(p.stem for p in COURSE.glob("notebooks/*.ipynb"))
 
 
 @pytest.mark.parametrize(("root", "browser", "options"), [
@@ -89,28 +86,18 @@ def test_lab_opens_the_whole_course_and_works_in_a_container(
 @pytest.mark.parametrize(("words", "said"), [
     (["notebooks", "NAMES=77"], "No notebook 77. There are 01_data_audit,"),
     (["notebooks", "JOB=1"], "JOB=1 is not a setting. There are VENV, INSTALLER, JOBS"),
-    (["notebooks", "x"], "x is not a setting")])
-def test_a_wrong_word_is_one_line(ran, words, said):
+    (["notebooks", "x"], "x is not a setting"), (["test"], "3")])
+def test_a_wrong_word_is_one_line_and_the_first_failure_ends_it(ran, monkeypatch, words, said):
+    monkeypatch.setattr(tool.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=3))
     with pytest.raises(SystemExit, match=re.escape(said)):
         tool.main(words)
-    assert ran == []
 
 
-def test_the_first_failure_ends_it(ran, monkeypatch):
-    monkeypatch.setattr(tool.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=3))
-    with pytest.raises(SystemExit) as end:
-        tool.main(["test"])
-    assert end.value.code == 3
-
-
-def test_an_unknown_command_lists_the_known_ones(capsys):
+def test_an_unknown_command_lists_the_known_ones_and_make_has_the_same(capsys):
     assert tool.main(["jump"]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(tool.COMMANDS)
     assert all(len(line.split()) > 3 for line in lines)
-
-
-def test_make_has_the_same_commands():
     text = (COURSE / "Makefile").read_text("utf-8").replace("\\\n", " ")
     assert re.search(r"^COMMANDS := (.*)$", text, re.M)[1].split() == list(tool.COMMANDS)
 
@@ -142,14 +129,9 @@ def bare(tmp_path, monkeypatch):
         (folder / f"{name}.py").write_text(note)
     (folder / "venv.py").write_text("import sys; sys.path[:] = [p for p in sys.path if p[-8:] != "
                                     "'$ course']; import venv; venv.create(sys.argv[-1])")
-    for name in ("VENV", "NAMES", "JOBS", "INSTALLER", "PYTHON", "MAKEFLAGS", "MAKELEVEL"):
+    for name in [*tool.SETTINGS, "PYTHON", "MAKEFLAGS", "MAKELEVEL"]:
         monkeypatch.delenv(name, raising=False)
     return folder
-
-
-def steps(folder):
-    return [Path(ast.literal_eval(line)[0]).stem + " " + " ".join(ast.literal_eval(line)[1:])
-            for line in (folder / "log").read_text("utf-8").splitlines()]
 
 
 WAYS = ["course", pytest.param("make", marks=pytest.mark.skipif(
@@ -165,16 +147,15 @@ def test_a_path_with_any_letters_and_no_environment(bare, way):
     for _ in range(2):
         done = subprocess.run([*start, *words], cwd=bare, capture_output=True, env=strict)
         assert done.returncode == 0, done.stderr
-    first, *others, last = steps(bare)
-    assert first == "install pip"
-    assert "pip install --quiet" in others[0]
-    assert "run_notebooks --jobs 1 01_one" in others
-    assert last == "run_notebooks --jobs 1 01_one"
-    assert len(others) == 3, "the second time, only the notebooks run"
+    calls = map(ast.literal_eval, (bare / "log").read_text("utf-8").splitlines())
+    assert [[Path(program).stem, *words][:3] for program, *words in calls] == [
+        ["install", "pip"], ["pip", "install", "--quiet"], ["jupyter", "labextension", "disable"],
+        *2 * [["run_notebooks", "--jobs", "1"]]], "the second time, only the notebooks run"
     assert (bare / "ein Ü 表" / "pyvenv.cfg").exists()
     subprocess.run([*start, "clean", "VENV=ein Ü 表"], cwd=bare, check=True)
     assert not (bare / "ein Ü 表").exists()
-    assert (bare / "notebooks").exists()
+    subprocess.run([*start, "clean", "VENV=notebooks"], cwd=bare, check=True)
+    assert (bare / "notebooks").exists(), "it is no environment"
 
 
 @pytest.mark.parametrize("writable", [True, False])
@@ -204,13 +185,6 @@ def test_colab_and_kaggle_compute_with_their_own_python(monkeypatch, place):
     monkeypatch.setattr(tool.metadata, "version", not_installed)
     monkeypatch.setenv(place, "set by the platform")
     assert tool.python() == sys.executable
-
-
-def test_clean_removes_nothing_but_an_environment(bare):
-    (bare / "mine").mkdir()
-    command = [sys.executable, "tools/course.py", "clean", "VENV=mine"]
-    subprocess.run(command, cwd=bare, check=True)
-    assert (bare / "mine").is_dir()
 
 
 @pytest.mark.parametrize(("chosen", "said"), [
