@@ -85,13 +85,15 @@ def from_outside(page):
     return [address for address in page.loads if OUTSIDE.match(address)] + page.loose
 
 
-def test_all_pages_are_there(site, pages):
-    names = {path.relative_to(site.resolve()).as_posix() for path in pages}
-    assert {"index.html", "README.html", "search.html", "docs/glossary.html", "docs/teacher.html",
-            "docs/model_cards.html", "docs/students.html", "docs/quiz.html", "docs/homework.html",
-            "data/README.html"} <= names
-    assert {f"notebooks/{name}.html" for name in NOTEBOOKS} <= names
-    assert "README.html" in (site / "index.html").read_text()
+def test_all_pages_are_there_in_the_order_of_the_course(site, pages):
+    sources = [path.relative_to(COURSE) for pattern in ("docs/*.md", "notebooks/*.ipynb")
+               for path in COURSE.glob(pattern)]
+    for source in ["index.md", "README.md", "search.md", "data/README.md", *sources]:
+        assert (site / source).with_suffix(".html").resolve() in pages, source
+    assert "README.html" in (site / "index.html").read_text("utf-8")
+    for one, following in itertools.pairwise(NOTEBOOKS):
+        page = pages[(site / "notebooks" / f"{one}.html").resolve()]
+        assert f"{following}.html" in page.links
 
 
 def test_every_link_inside_leads_somewhere(pages):
@@ -120,14 +122,6 @@ def test_pages_load_nothing_from_the_network(site, pages):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"""(?:import|importScripts|\.src\s*=)\s*\(?["'](?:https?:)?//""",
                              text), path.name
-
-
-def test_outputs_come_along_and_the_order_is_that_of_the_course(pages):
-    """The pages hold the committed figures; "next" leads through all notebooks."""
-    by_name = {path.stem: page for path, page in pages.items() if path.parent.name == "notebooks"}
-    assert any(address.startswith("../_images/") for address in by_name[NOTEBOOKS[0]].loads)
-    for one, following in itertools.pairwise(NOTEBOOKS):
-        assert f"{following}.html" in by_name[one].links
 
 
 def test_every_picture_has_the_sentence_of_its_cell(site, pages, sentences):
@@ -160,19 +154,6 @@ def test_make_notebooks_shows_what_was_run_here_unless_the_notebook_is_newer(
     assert f"# {shown}" in text[0]
 
 
-def test_what_is_wrong_is_found(tmp_path):
-    """The checks above can fail."""
-    path = tmp_path / "bad.html"
-    path.write_text("""<style>@import "https://x/a.css"; a {background: url(b.png)}</style>
-        <script src="//x/c.js"></script> <a href="gone.html">1</a> <a href="#nowhere">2</a>
-        <p id="here" style="background: url('http://x/d.png')"></p> <img src="gone.png">
-        <img alt="?" src="#here"> <a href="#here">3</a> <a href="https://doi.org/10.1">4</a>""")
-    page = Page(path)
-    assert from_outside(page) == ["//x/c.js", "https://x/a.css", "http://x/d.png"]
-    assert broken(page, {path.resolve(): page}) == ["gone.html", "#nowhere", "gone.png"]
-    assert page.texts == ["", "?"]
-
-
 # Slides
 
 
@@ -186,16 +167,13 @@ def talk(tmp_path_factory):
     return folder, [folder / f"{plan['file']}.html" for plan in TABLE["plan"]]
 
 
-def test_the_slides_need_no_network_and_their_links_lead_somewhere(talk):
-    for page in map(Page, talk[1]):
+def test_slides_have_the_pictures_and_the_clock_of_the_table(talk):
+    for number, page in enumerate(map(Page, talk[1])):
         assert from_outside(page) == []
         assert not broken(page, {page.path.resolve(): page}), "what it loads lies beside it"
-
-
-def test_pictures_on_slides_have_the_text_of_their_cell(talk):
-    for plan, page in enumerate(map(Page, talk[1])):
-        shown = [step for about in TABLE["plan"][plan]["lesson"]
-                 for step in steps(TABLE, plan, about) if "shows" in step]
+        lessons = TABLE["plan"][number]["lesson"]
+        given = [step for about in lessons for step in steps(TABLE, number, about)]
+        shown = [step for step in given if "shows" in step]
         text = page.path.read_text(encoding="utf-8")
         found = re.findall(r'<img src="pictures/(\w+)\.png" alt="([^"]+)">', text)
         assert found == [(step["shows"], html.escape(make_slides.words(step))) for step in shown]
@@ -203,17 +181,10 @@ def test_pictures_on_slides_have_the_text_of_their_cell(talk):
         assert make_slides.LICENCE in text
         assert "<ol start" not in text, "Markdown took a number for a place in a list"
         assert text.count('<div class="picture fragment">') == len(shown)  # after the question
-
-
-def test_the_clock_of_the_slides_is_that_of_the_table(talk):
-    for plan, path in enumerate(talk[1]):
-        text = path.read_text(encoding="utf-8")
-        clocks = [60 * int(minute) + int(second)
-                  for minute, second in re.findall(r"From (\d\d):(\d\d), for", text)]
-        assert clocks == [60 * step["start"] for about in TABLE["plan"][plan]["lesson"]
-                          for step in steps(TABLE, plan, about)]
-        assert text.count('<aside class="notes">') == len(clocks) + len(
-            TABLE["plan"][plan]["lesson"])
+        clocks = re.findall(r"From (\d\d):(\d\d), for", text)
+        assert [60 * int(minute) + int(second) for minute, second in clocks] == [
+            60 * step["start"] for step in given]
+        assert text.count('<aside class="notes">') == len(clocks) + len(lessons)
 
 
 @pytest.mark.parametrize("step", [step for step in TABLE["step"] if "shows" in step],
