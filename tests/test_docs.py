@@ -308,7 +308,10 @@ def test_the_hint_of_the_convolution_sheet_is_true():
     text = "".join(one.get_text() for one in make_sheets.sheet_convolution().findobj(Text))
     assert f"of 36 places {len(kinds)} differ" in " ".join(text.split())
     assert (square[0] == square[1]).all() and (sums[0].max(), sums[1].max()) == (0, 1)
-    assert any("their sums are 0 and 1" in step["notes"] for step in TABLE["step"])
+    bar = lesson.convolution(lesson.BAR)["sums"]
+    assert (bar[1, 1], bar[1, 4]) == (3, -3)
+    for said in ("their sums are 0 and 1", "so 3. In the fifth column: three rows 1 0 0, so −3"):
+        assert any(said in step["notes"] for step in TABLE["step"])
 
 
 def test_the_homework_has_the_verdicts_of_notebook_9():

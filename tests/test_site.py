@@ -181,9 +181,11 @@ def test_slides_have_the_pictures_and_the_clock_of_the_table(talk):
         assert make_slides.LICENCE in text
         assert "<ol start" not in text, "Markdown took a number for a place in a list"
         assert text.count('<div class="picture fragment">') == len(shown)  # after the question
-        clocks = re.findall(r"From (\d\d):(\d\d), for", text)
-        assert [60 * int(minute) + int(second) for minute, second in clocks] == [
-            60 * step["start"] for step in given]
+        clocks = re.findall(r"From (\d\d):(\d\d), for ([\d.]+) min(?:, (.+) of them to work)?\.<",
+                            text)
+        assert [(60 * int(minute) + int(second), float(length), float(work or 0))
+                for minute, second, length, work in clocks] == [
+            (60 * step["start"], step["length"], step.get("work", 0)) for step in given]
         assert text.count('<aside class="notes">') == len(clocks) + len(lessons)
 
 

@@ -5,6 +5,7 @@
 What stands between two markers, such as `<!-- plan -->` and `<!-- /plan -->`, is replaced.
 """
 
+import functools
 import itertools
 import re
 import tomllib
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-from drawings import BAR, EDGE, HISTORIES, SIX, SQUARE, convolution, stop
+import pandas as pd
+from drawings import BAR, EDGE, HISTORIES, SIX, SQUARE, convolution, report_difference, stop
 from scipy import stats
 from write_readme import answer
 
-from fer_helpers.course import COURSE, EMOTIONS
+from fer_helpers.course import COURSE, EMOTIONS, REFERENCE
 from fer_helpers.evaluation import confusion_matrix, most_confused
 from fer_helpers.identity import images
 from fer_helpers.report import printed
@@ -66,17 +68,22 @@ def beside(pixels: np.ndarray) -> str:
     return "\n".join(["```", *rows, "```"])
 
 
+@functools.cache
 def facts() -> dict[str, str]:
     """Return what a slide says in braces, computed from the runs that come with the course."""
     runs = {model: reference_runs(model) for model in ("baseline", "final", "ablation")}
     matrix = confusion_matrix(*(np.concatenate([getattr(run, name) for run in runs["baseline"]])
                                 for name in ("labels", "predictions")))
-    mistakes = matrix.where(~np.eye(len(matrix), dtype=bool), 0).stack()
-    true, said = mistakes.idxmax()
+    mistakes = matrix.where(~np.eye(len(matrix), dtype=bool), 0)
+    true = mistakes.max(axis=1).idxmax()
+    said = mistakes.loc[true].idxmax()
     fear = matrix.loc["fear", "fear"]
     counts = images().query("split == 'test'")["emotion"].value_counts()[list(EMOTIONS)]
     shares = {"fit": [run.about["train_accuracy"] for run in runs["final"]],
               "tested": [run.accuracy for run in runs["final"]]}
+    blank = pd.read_csv(REFERENCE / "fer2013_faults.csv", index_col=0)
+    looked = pd.read_csv(REFERENCE / "looked_at.csv")
+    looked = looked[looked["what"].str.contains("one grey")]
     shown = printed()["predictions"]
     low, high = stats.binomtest(shown["correct"], shown["images"]).proportion_ci(method="wilson")
     nine = "\n".join(" ".join(map(str, row)) for row in convolution(SQUARE)["after max pooling"])
@@ -89,11 +96,14 @@ def facts() -> dict[str, str]:
         "counts": ", ".join(f"{emotion} {count}" for emotion, count in counts.items()),
         "happy": "{:,} of {:,} is {:.1f} %".format(
             counts["happy"], counts.sum(), 100 * counts["happy"] / counts.sum()),
-        "mistake": f"{mistakes.max():,} images of {true} are called {said}",
+        "mistake": f"{mistakes.loc[true, said]:,} images of {true} are called {said}",
         "both": ", ".join(f"{pair} {count:,}"
                           for pair, count in most_confused(matrix).head(3).items()),
         "fear_row": f"{fear:,} of {matrix.loc['fear'].sum():,}",
         "fear_column": f"{fear:,} of {matrix['fear'].sum():,}",
+        "plain": str(blank.loc["blank: one grey everywhere"].sum()),
+        "grey": str(looked["looked at"].sum()), "no_face": str(looked["found"].sum()),
+        "report_low": f"{100 * report_difference()[1]:.2f}".replace("-", "−"),
         "stops": "\n".join("- {}: ends after epoch {}, epoch {} is kept.".format(name, *stop(one))
                            for name, one in HISTORIES.items()),
         "twenty": f"Anything from {100 * low:.0f} % to {100 * high:.0f} % fits. "
@@ -103,8 +113,10 @@ def facts() -> dict[str, str]:
 def needed(step: dict) -> float:
     """Return the minutes that a step takes: its words, a question, a picture, and the work."""
     text = " ".join(step.get(key, "") for key in ("title", "ask", "then", "notes"))
+    text = text.format_map(facts())
+    question = "then" in step or "?" in step["title"] + step["ask"]
     words = re.findall(r"\w\S*", re.sub(r"```.*?```|\(http\S*\)", "", text, flags=re.DOTALL))
-    return (len(words) / SPOKEN_A_MINUTE + ("then" in step) * THINKING
+    return (len(words) / SPOKEN_A_MINUTE + question * THINKING
             + ("shows" in step) * LOOKING + step.get("work", 0))
 
 
@@ -144,8 +156,8 @@ def plans(table: dict) -> str:
                 text.append(f"**Lesson {number}: {one['title']}**")
             text.append("Objectives:\n\n" + "\n".join(f"- {goal}" for goal in one["objectives"]))
             slide += 1
-            rows = ["| slide | minutes | notebook, section | step | by |", "|---|---|---|---|---|",
-                    f"| {slide} | before | | The objectives | |"]
+            rows = ["| slide | minutes | notebook, section | step | by | to work |",
+                    "|---|---|---|---|---|---|", f"| {slide} | before | | The objectives | | |"]
             found, late, lost = steps(table, plan, one), [], []
             for step in found:
                 slide += 1
@@ -154,7 +166,8 @@ def plans(table: dict) -> str:
                          f"{notebook_path(step['notebook']).name}), {step['section']}"
                          if "notebook" in step else "")
                 rows.append(f"| {slide} | {step['start']:g}–{end:g} | {place} | "
-                            f"{step['title']} | {step.get('exercise', '')} |")
+                            f"{step['title']} | {step.get('exercise', '')} | "
+                            f"{step.get('work', '')} |")
                 if step.get("late"):
                     late.append(slide)
                     lost += step.get("quiz", [])
