@@ -5,7 +5,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -93,15 +92,11 @@ def kept(tmp_path):
                   if path.name not in ("versions",)) if folder.exists() else []
 
 
-def original(monkeypatch):
-    """Take the drawn faces for FER-2013: here, the way is tested and not the judgement."""
-    monkeypatch.setattr(ds, "recognise", lambda paths, *_: (paths, Identity(
-        "original", "Kaggle's files", "This is the original FER-2013.")))
-
-
 @pytest.mark.parametrize("answer", ["", "cut once"])
 def test_it_comes_whole_is_judged_and_found_again(kaggle, monkeypatch, tmp_path, capsys, answer):
-    original(monkeypatch)
+    """The drawn faces are taken for FER-2013: here, the way is tested and not the judgement."""
+    monkeypatch.setattr(ds, "recognise", lambda paths, *_: (paths, Identity(
+        "original", "Kaggle's files", "This is the original FER-2013.")))
     kaggle.answer = answer
     assert get_data.main() == 0
     place = tmp_path / "cache" / "datasets" / "msambare" / "fer2013" / "versions" / "1"
@@ -134,56 +129,40 @@ def test_nothing_half_stays(kaggle, tmp_path, capsys, answer, said):
     assert ds.find_dataset().is_fixture
 
 
-@pytest.mark.parametrize("while_unpacking", [False, True])
-def test_a_full_disk(kaggle, monkeypatch, tmp_path, capsys, while_unpacking):
+@pytest.mark.parametrize(("name", "error", "status", "said"), [
+    ("shutil.copyfileobj", OSError(errno.ENOSPC, "No space left on device"), 1,
+     "It needs 0.3 GB in {cache}: make room, or set KAGGLEHUB_CACHE"),
+    ("kagglehub.http_resolver._extract_archive", KeyboardInterrupt(), 130, "Nothing was kept")])
+def test_what_stops_the_unpacking(
+        kaggle, monkeypatch, tmp_path, capsys, name, error, status, said):
+    def stopped(*_):
+        raise error
+    monkeypatch.setattr(name, stopped)
+    assert get_data.main() == status
+    assert said.format(cache=tmp_path / "cache") in capsys.readouterr().out
+    assert kept(tmp_path) == []
+
+
+def test_a_disk_that_is_full_before_the_archive_is_whole(kaggle, tmp_path, capsys):
     """The limit on the size of a file stands for the disk."""
     resource = pytest.importorskip("resource", reason="Windows has no such limit")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    small = 1_000_000  # less than the archive; each image is smaller
-    if while_unpacking:
-        def full(*_):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        monkeypatch.setattr(shutil, "copyfileobj", full)
-        small = limits[0]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (small, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
     try:
         assert get_data.main() == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    output = capsys.readouterr().out
-    assert f"It needs 0.3 GB in {tmp_path / 'cache'}: make room, or set KAGGLEHUB_CACHE" in output
+    assert "It needs 0.3 GB in" in capsys.readouterr().out
     assert kept(tmp_path) == []
 
 
-def test_a_token_is_used_if_kaggle_asks_for_one(kaggle, monkeypatch, tmp_path):
-    original(monkeypatch)
+def test_a_token_is_used_if_kaggle_asks_for_one_and_what_comes_is_judged(
+        kaggle, monkeypatch, capsys):
+    """The drawn faces are not FER-2013, whatever the address says."""
     kaggle.answer = "token"
     assert get_data.main() == 1
+    assert "make a token under Settings" in capsys.readouterr().out
     monkeypatch.setenv("KAGGLE_API_TOKEN", "mine")
-    assert get_data.main() == 0
-
-
-def test_another_dataset_is_not_called_the_original(kaggle, capsys):
-    """The drawn faces are not FER-2013, whatever the address says."""
     assert get_data.main() == 1
     assert "This is another dataset than FER-2013" in (output := capsys.readouterr().out)
     assert "move this one away, or set FER_DATA" in output
-
-
-def test_control_c_keeps_nothing(kaggle, monkeypatch, tmp_path, capsys):
-    import kagglehub.http_resolver
-
-    def stopped(*_):
-        raise KeyboardInterrupt
-    monkeypatch.setattr(kagglehub.http_resolver, "_extract_archive", stopped)
-    assert get_data.main() == 130
-    assert "Nothing was kept" in capsys.readouterr().out
-    assert kept(tmp_path) == []
-
-
-def test_it_is_found_where_kaggle_shows_it(kaggle, monkeypatch, tmp_path):
-    shown = tmp_path / "input" / "datasets" / "msambare" / "fer2013"
-    monkeypatch.setattr(ds, "KAGGLE", [tmp_path / "input" / "fer2013", shown])
-    assert ds.find_dataset().is_fixture
-    shutil.copytree(ds.FIXTURE, shown)
-    assert ds.find_dataset().root == shown
