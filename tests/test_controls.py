@@ -23,14 +23,9 @@ def named(controls):
         value if isinstance(value, str) else value.id))
 
 
-def test_they_stand_where_something_is_better_moved_than_read():
-    assert [number for number, _ in MOVED] == [
-        "02", "03", "03", "04", "05", "05", "06", "07", "08", "08", "10"]
-    assert all("widgets" not in notebook.metadata for notebook in NOTEBOOKS.values())
-
-
 @named(CONTROLS)
 def test_a_control_is_left_out_of_pages_and_runs_and_says_so_itself(number, cell):
+    assert "widgets" not in NOTEBOOKS[number].metadata
     assert cell.metadata == {"tags": TAGS}
     assert cell.outputs == [] and cell.execution_count is None
     assert re.match(r"(# .*\n)*# .*JupyterLab only", cell.source)
@@ -57,12 +52,13 @@ def test_a_control_reacts_fast_from_end_to_end(number, cell, needed_by, monkeypa
     plt.close("all")
     made = []
 
-    def record(function, **widgets):
-        made.append(ipywidgets.interactive(function, **widgets))
-        return function
+    def record(*function, **widgets):
+        if not function:  # as a decorator
+            return lambda function: record(function, **widgets)
+        made.append(ipywidgets.interactive(*function, **widgets))
+        return function[0]
 
-    monkeypatch.setattr(ipywidgets, "interact", lambda *function, **widgets: record(
-        *function, **widgets) if function else lambda function: record(function, **widgets))
+    monkeypatch.setattr(ipywidgets, "interact", record)
     exec(cell.source, names)
     for control in made:
         ends = {box.description: getattr(box, "options", None) or (

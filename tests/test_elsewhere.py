@@ -30,7 +30,6 @@ def test_every_notebook_has_it_folded(name):
     cell = first_cell(name)
     assert cell.id == "elsewhere"
     assert cell.source == first_cell(NAMES[0]).source
-    assert f'repository = "{REPOSITORY}"\n' in cell.source
     assert cell.metadata.jupyter.source_hidden and "remove-cell" in cell.metadata.tags
 
 

@@ -1,7 +1,6 @@
 """The drawn dataset: whole, and always drawn the same."""
 
 import hashlib
-import runpy
 import subprocess
 import sys
 
@@ -17,12 +16,10 @@ def sums(folder):
 
 
 def test_checksums_hold():
-    lines = (FIXTURE / "SHA256SUMS").read_text().splitlines()
-    listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
     found = sums(FIXTURE)
     del found["SHA256SUMS"]
-    assert found == listed
-    assert len(listed) == 293, "292 images and their votes"
+    listed = [line.split("  ") for line in (FIXTURE / "SHA256SUMS").read_text().splitlines()]
+    assert found == {name: digest for digest, name in listed}
 
 
 def test_redrawn_it_is_identical(tmp_path):
@@ -35,10 +32,3 @@ def test_the_script_does_not_overwrite(tmp_path):
     assert result.returncode != 0
     assert "exists already. Remove it first" in result.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def test_every_planted_fault_is_a_file():
-    planted = runpy.run_path(str(SCRIPT))["PLANTED"]
-    assert len(planted) == 5
-    for name in planted:
-        assert (FIXTURE / name).is_file()
