@@ -9,7 +9,7 @@ import random
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from ipywidgets import Dropdown, FloatSlider, HBox, IntSlider, Tab, VBox, interactive
+from ipywidgets import HTML, Dropdown, FloatSlider, HBox, IntSlider, Tab, VBox, interactive
 from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 from scipy import special
@@ -18,6 +18,10 @@ from experiments.draw_fixture import FEATURES, SIZE, draw_look
 from fer_helpers import plotting
 from fer_helpers.course import EMOTIONS
 
+LABELS = (
+    "<i>brow</i> lifts the brows, <i>inner</i> their inner ends, <i>corners</i> the corners of the "
+    "mouth. <i>eye</i> and <i>open</i> are the heights of the eyes and the mouth, <i>wide</i> is "
+    "the width of the mouth.<br>Orange: the answer loses most when this place is covered.")
 STEP, REACH = 8, 6  # pixels: from one covered square to the next; from its centre to its border
 
 
@@ -96,7 +100,7 @@ def agreement(network, faces: dict[str, np.ndarray], votes: dict[str, list[str]]
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
-def sliders(network) -> HBox:
+def sliders(network) -> VBox:
     """Return the laboratory for JupyterLab: sliders beside what :func:`look_into` draws."""
     drawing = {
         "emotion": Dropdown(options=EMOTIONS, value="sad"),
@@ -114,4 +118,4 @@ def sliders(network) -> HBox:
     tabs = Tab([VBox(boxes[:len(drawing)]), VBox(boxes[len(drawing):])],
                titles=["Draw the face", "Spoil the picture"],
                layout={"min_height": "350px"})  # the page does not move with the tab
-    return HBox([tabs, output])
+    return VBox([HTML(LABELS), HBox([tabs, output])])

@@ -49,13 +49,15 @@ def show_source(*functions) -> Markdown:
 def check(answer, right, hint: str, wrong: dict | None = None) -> None:
     """Say whether the answer to an exercise is right, or not yet, and why.
 
-    Answers are numbers, texts, or lists of them. Whole numbers must be exact, others to one in
-    a hundred. ``wrong`` has known mistakes: what to say about each, and the answer it leads to.
+    Answers are numbers, texts, or lists of them. Whole numbers must be exact, others to 1 %
+    (to 5 % is *nearly*). ``wrong``: what to say about a known mistake, and what it leads to.
     """
     mistakes = [why for why, known in (wrong or {}).items() if _same(answer, known)]
     share = np.asarray(right)
     if share.dtype.kind == "f" and (abs(share) <= 1).all() and _same(answer, 100 * share):
         mistakes.append("That is a percent. Write a share, from 0 to 1.")
+    if _same(answer, right, rough=0.05):
+        mistakes.append("Nearly: give more digits, or write the calculation.")
     if answer is None:
         print("Not yet: write your answer above, in place of None, and run both cells. "
               f"Hint: {hint}")
@@ -65,14 +67,14 @@ def check(answer, right, hint: str, wrong: dict | None = None) -> None:
         print(f"Not yet. {mistakes[0] if mistakes else f'Hint: {hint}'}")
 
 
-def _same(answer, expected) -> bool:
+def _same(answer, expected, rough: float = 0.01) -> bool:
     expected = np.asarray(expected)
     try:
         if expected.dtype.kind not in "iuf":  # text
             answer, expected = ([str(part).strip().lower() for part in np.ravel(texts)]
                                 for texts in (answer, expected))
             return answer == expected
-        answer, rough = np.asarray(answer, float), 0.01 * (expected.dtype.kind == "f")
+        answer, rough = np.asarray(answer, float), rough * (expected.dtype.kind == "f")
         return answer.shape == expected.shape and np.allclose(answer, expected, rough, 1e-9)
     except Exception:  # an answer can be anything
         return False

@@ -1,6 +1,7 @@
 """The face laboratory: it draws as the fixture does, and says what the small network answers."""
 
 import random
+import re
 import time
 
 import lesson
@@ -10,7 +11,7 @@ import pytest
 from drawings import THREE_FACES
 
 from experiments import laboratory
-from experiments.draw_fixture import draw_look
+from experiments.draw_fixture import FEATURES, draw_look
 from experiments.train_small import build_small
 from fer_helpers.course import COURSE, EMOTIONS
 
@@ -90,7 +91,9 @@ def test_every_slider_changes_the_picture_and_fast(network, monkeypatch):
         plt.close("all")
 
     monkeypatch.setattr(laboratory, "look_into", look_into)
-    tabs, _ = laboratory.sliders(network).children
+    labels, below = laboratory.sliders(network).children
+    tabs, _ = below.children
+    assert set(re.findall("<i>(.+?)</i>", labels.value)) == set(FEATURES["neutral"])
     for tab in tabs.children:
         for box in tab.children:
             before, start = seen[-1], box.value

@@ -28,6 +28,8 @@ def main() -> None:
         print(f"{path.stem:24} {right} of {there}")
     right, there = map(sum, zip(*counts, strict=True))
     print(f"{right} of {there} exercises are right in {paths[0].parent.name}/, as saved last.")
+    if right == 0:
+        print("Run both cells of an exercise and save the notebook.")
 
 
 if __name__ == "__main__":
