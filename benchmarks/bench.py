@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes: see whether it runs")
     parser.add_argument("--output", type=Path, default=COURSE / "benchmarks")
     arguments = parser.parse_args()
-    sizes = Sizes(repeats=2, steps=1, images=60, side=200) if arguments.quick else Sizes()
+    sizes = Sizes(repeats=1, steps=1, images=60, side=200) if arguments.quick else Sizes()
     arguments.output.mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:

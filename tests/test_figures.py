@@ -1,6 +1,5 @@
 """The committed figures show what the notebooks draw now, and no real face."""
 
-import io
 import os
 import re
 import subprocess
@@ -23,11 +22,6 @@ TRACKED = sorted(
 FIGURES = [path for path in TRACKED if path.is_relative_to(COURSE / "figures")]
 
 
-def facts(path):
-    with Image.open(path) as picture:
-        return picture.info
-
-
 def test_there_are_figures():
     assert {path.parent.name for path in FIGURES} >= {"fixture"}
     assert len(FIGURES) > 15
@@ -35,9 +29,9 @@ def test_there_are_figures():
 
 @pytest.mark.parametrize("path", FIGURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_each_figure_says_what_it_shows_and_no_real_face_is_in_it(path):
-    known = facts(path)
-    assert known["Dataset"] == path.parent.name
-    assert known["Faces"] == "False"
+    with Image.open(path) as picture:
+        assert picture.info["Dataset"] == path.parent.name
+        assert picture.info["Faces"] == "False"
     assert not path.stem.endswith(("_faces", "_here"))
 
 
@@ -63,43 +57,17 @@ def test_the_notebooks_that_were_just_run_drew_the_committed_figures(request):
     assert not [name for name in new if not look_alike(new[name], old[name])]
 
 
-def test_another_word_a_missing_bar_and_another_row_do_not_look_alike(tmp_path):
-    """Nor does a picture of another size; a file without its extra facts does."""
-    def saved(change=lambda axis: None, size=(4, 3)):
-        figure, axis = plt.subplots(figsize=size)
-        axis.bar(range(6), range(1, 7))
-        axis.set_title("mean of 4 seeds")
-        change(axis)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, metadata={"Faces": "False"})
-        plt.close(figure)
-        return buffer
-
-    assert look_alike(saved(), saved())
-    assert look_alike(saved(), saved(lambda axis: axis.patches[5].set_facecolor("#2178b5")))
-    for change in (lambda axis: axis.set_title("mean of 5 seeds"),
-                   lambda axis: axis.patches[0].remove(),
-                   lambda axis: axis.patches[3].set_facecolor("#e8710a"),
-                   lambda axis: axis.set_yticks([0, 2, 4])):
-        assert not look_alike(saved(), saved(change))
-    assert not look_alike(saved(), saved(size=(4, 4)))
-
-
-def test_a_picture_that_looks_the_same_is_left_as_it_is(tmp_path, monkeypatch):
+def test_a_picture_that_cannot_be_read_is_drawn_anew(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_FIGURES", str(tmp_path))
-
-    def save(colour):
-        figure, axis = plt.subplots(figsize=(3, 2))
-        axis.bar([0, 1], [1, 2], color=colour)
-        save_figure(figure, "bars", "fixture")
-        plt.close(figure)
-        return (tmp_path / "fixture" / "bars.png").read_bytes()
-
-    first = save("#1f77b4")
-    assert save("#2178b5") == first
-    assert save("#e8710a") != first
-    (tmp_path / "fixture" / "bars.png").write_bytes(first[:100])
-    assert save("#1f77b4") == first
+    figure, axis = plt.subplots()
+    axis.plot([0, 1])
+    path = tmp_path / "fixture" / "line.png"
+    save_figure(figure, "line", "fixture")
+    path.write_bytes(path.read_bytes()[:100])
+    save_figure(figure, "line", "fixture")
+    plt.close(figure)
+    with Image.open(path) as picture:
+        picture.load()
 
 
 def test_a_colour_stands_in_the_table_of_colours_and_nowhere_else():
