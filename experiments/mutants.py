@@ -1,12 +1,12 @@
-"""Plant one fault at a time in the helper, and see whether the unit tests of its room notice.
+"""Plant one fault at a time in the course, and see whether the unit tests of its room notice.
 
     make mutants                                          12 faults in each room
     python experiments/mutants.py --each 40 --seed 1 models copies
 
-Each mutant gets a copy of ``fer_helpers`` in a folder of its own, with the rest of the course
-linked beside it; your files are not changed. Its tests run in a fork of this process, which has
-TensorFlow imported already: five seconds less for each. Survivors are printed. ``mutants.csv`` says
-of some why they may live: it does not change the rate.
+Each mutant gets a copy of the packages in a folder of its own, with the rest of the course linked
+beside it; your files are not changed. Its tests run in a fork of this process, which has TensorFlow
+imported already: five seconds less for each. Survivors are printed. ``mutants.csv`` says of some
+why they may live: it does not change the rate.
 
 Why not mutmut or cosmic-ray: mutmut 3.8 forks, too, but leaves out decorated functions (properties,
 caches, gradients) and whatever stands outside of functions (colours, tolerances, settings).

@@ -204,7 +204,6 @@ def plot_confusion_and_report(matrix: pd.DataFrame, report: pd.DataFrame, title:
     sns.heatmap(report[["precision", "recall", "f1-score"]], annot=True, fmt=".0%", cmap="Greens",
                 vmin=0, vmax=1, cbar=False, ax=right)
     right.axhline(len(matrix), color="white", lw=4)
-    right.set(xlabel="", ylabel="")
     right.set_yticklabels([f"{name} ({count:,})" for name, count in report["support"].items()],
                           rotation=0)
     return figure

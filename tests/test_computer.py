@@ -1,24 +1,38 @@
 """What a run says of the computer that made it."""
 
+import os
 import platform
 import subprocess
-from pathlib import Path
 
-from fer_helpers.course import COURSE
-from machinery.computer import machine
+import pytest
+
+from machinery import computer
 
 
-def test_the_machine_is_described_without_git_too(monkeypatch, tmp_path):
-    found = machine(COURSE)
-    assert found["processor"] and found["cores"] >= 1
-    for lines, processor in (("model name\t: A Chip @ 2 GHz\nflags: x\n", "A Chip @ 2 GHz"),
-                             ("CPU implementer\t: 0x41\n", platform.processor())):  # ARM
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "read_text", lambda *_, lines=lines: lines)
-            assert machine(COURSE)["processor"] == processor
+@pytest.mark.parametrize(("told", "processor"), [
+    (b"model name\t: A Chip @ 2 GHz\nflags: \xff\n", "A Chip @ 2 GHz"),
+    (b"CPU implementer\t: 0x41\n", "arm"), (None, "arm")])  # on ARM; elsewhere than on Linux
+def test_the_machine_is_described_with_and_without_linux_and_git(told, processor, monkeypatch,
+                                                                 tmp_path):
+    if told:
+        (tmp_path / "cpuinfo").write_bytes(told)
+    monkeypatch.setattr(computer, "Path", lambda _: tmp_path / "cpuinfo")
+    monkeypatch.setattr(platform, "processor", lambda: "arm")
+
+    def git(*command):
+        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x", *command], check=True,
+                       cwd=tmp_path, capture_output=True)
+
+    (tmp_path / "file").touch()
+    for command in ("init", "add file", "commit -m x", "tag -a 1.0 -m x"):
+        git(*command.split())
+    found = computer.machine(tmp_path)
+    assert len(found["commit"]) == 40 and {*found["commit"]} < {*"0123456789abcdef"}
+    assert found | {"commit": ""} == {"processor": processor, "cores": os.cpu_count(), "commit": ""}
+    (tmp_path / "file").write_text("changed")
+    assert computer.machine(tmp_path)["commit"] == f"{found['commit']}-dirty"
     # A copy of the course inside another repository records no commit of that one.
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / "course").mkdir()
-    assert machine(tmp_path / "course")["commit"] == ""
+    assert computer.machine(tmp_path / "course")["commit"] == ""
     monkeypatch.setenv("PATH", "")
-    assert machine(COURSE) == found | {"commit": ""}
+    assert computer.machine(tmp_path) == found | {"commit": ""}

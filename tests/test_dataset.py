@@ -1,7 +1,9 @@
 """A dataset is found, indexed, balanced and loaded."""
 
 import hashlib
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +50,7 @@ def test_without_fer_data_the_usual_places_then_the_fixture(monkeypatch, copy):
     monkeypatch.setenv("FER_DATA", " ")
     empty = copy / "empty"
     (empty / ".git").mkdir(parents=True)
+    (copy / ".hidden").touch()
     for places, expected in (([copy / "nowhere", empty, copy], copy), ([empty], ds.FIXTURE),
                              ([ds.FIXTURE / "SHA256SUMS", copy], ds.FIXTURE / "SHA256SUMS")):
         monkeypatch.setattr(ds, "FER2013", places)
@@ -90,46 +93,6 @@ def test_kagglehubs_cache_and_kaggles_own_places(monkeypatch, tmp_path):
         assert ds.find_dataset().root == version
 
 
-# another dataset: the table of names in course.py, and nothing else
-
-@pytest.mark.parametrize("number", ["01", "02", "06"])
-def test_another_dataset_is_a_table(number, tmp_path):
-    """Numbers as names, images of 64 x 64 in colour, as in RAF-DB, and an eighth class: drawn."""
-    names = ["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral", "contempt"]
-    for path in ds.FIXTURE.rglob("*.jpg"):
-        split, emotion, name = path.relative_to(ds.FIXTURE).parts
-        place = tmp_path / "DATASET" / split / str(names.index(emotion) + 1)
-        place.mkdir(parents=True, exist_ok=True)
-        Image.open(path).resize((64, 64)).convert("RGB").save(place / name)
-    train = tmp_path / "DATASET" / "train"
-    shutil.copytree(train / "3", train / "8")
-    code = f"""if True:
-        from pathlib import Path
-        import nbformat
-        from IPython.display import display
-        from fer_helpers import course
-        course.LEFT_OUT += ("contempt",)
-        course.ALSO_CALLED = dict(zip({names}, "12345678"))
-        path, = Path("notebooks").glob("{number}*.ipynb")
-        code = [cell.source for cell in nbformat.read(path, as_version=4).cells
-                if cell.cell_type == "code" and "control" not in cell.metadata.get("tags", [])]
-        while "{{here}}" not in code[-1]:  # what is left shows FER-2013 alone
-            code.pop()
-        for source in code:
-            exec(source.replace("2999", "8").replace("599", "4"))
-        print(dataset.name, *index[["width", "mode"]].drop_duplicates().to_numpy()[0])
-        print(*index.query("split == 'train'")["emotion"].value_counts(sort=False).items())
-    """
-    environment = {"FER_DATA": str(tmp_path / "DATASET"), "FER_FIGURES": str(tmp_path / "figures")}
-    found = subprocess.run([sys.executable, "-Wignore", "-c", code], capture_output=True, text=True,
-                           env=os.environ | environment | {"MPLBACKEND": "agg"}, cwd=COURSE)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines()[-2:] == [
-        "custom-DATASET 64 RGB", "('happy', 38) ('sad', 34) ('fear', 32) ('surprise', 30) "
-        "('neutral', 36) ('angry', 31) ('disgust', 8) ('contempt', 8)"]
-    assert len(list((tmp_path / "figures" / "custom-DATASET").glob("*.png"))) > 1
-
-
 # indexing
 
 def test_the_index_lists_every_image_once_and_what_was_planted(fixture_index):
@@ -169,13 +132,45 @@ def test_brightness_contrast_and_flat_agree_with_numpy(fixture_index):
         assert row.flat == np.unique(image, return_counts=True)[1].max() / image.size
 
 
-def test_equal_bytes_of_another_size_are_another_image(copy):
+def test_equal_bytes_of_another_size_are_another_image(copy, monkeypatch):
     image = Image.open(copy / "train/sad/Training_00001003.jpg")
     Image.frombytes("L", (24, 96), image.tobytes()).save(copy / "train/sad/flat.png")
     image.save(copy / "train/sad/same.png")
-    digests = ds.index_images(ds.Dataset(copy)).set_index("path")["digest"]
-    assert digests["train/sad/same.png"] == digests["train/sad/Training_00001003.jpg"]
-    assert digests["train/sad/flat.png"] != digests["train/sad/Training_00001003.jpg"]
+    # What recognises FER-2013 gets paths, sizes and pixels in one order.
+    monkeypatch.setattr(ds, "recognise", lambda *columns: (columns[0], columns[1:]))
+    data = ds.Dataset(copy)
+    index = ds.index_images(data).set_index("path")
+    twin, flat, same = (index.loc[f"train/sad/{name}"] for name in (
+        "Training_00001003.jpg", "flat.png", "same.png"))
+    assert same["digest"] == twin["digest"] != flat["digest"]
+    assert (flat["width"], flat["height"]) == (24, 96)
+    sizes, pixels = data.identity
+    assert pixels[sizes.tolist().index([24, 96])].mean() == flat["brightness"]
+
+
+def test_files_that_cannot_be_used_are_told_once_and_a_class_may_not_be_without(copy):
+    """A class that is only counted may be. Nothing is said of what Pillow thinks of an image."""
+    for name, file in (("happy", "a"), ("sad", "b")):  # Pillow warns of so many pixels
+        Image.new("1", (9500, 9500)).save(copy / "train" / name / f"{file}.png")
+    shutil.rmtree(copy / "test" / "disgust")
+    reason = r"train/happy/a\.png \(9500 x 9500 pixels, [^)]*\)\."
+    with pytest.warns() as told:
+        assert len(ds.index_images(ds.Dataset(copy))) == 288
+    assert len(told) == 1 and re.search(
+        rf"Left out of .*/copy: 2 files .* The first is {reason} Notebook 1", str(told[0].message))
+    shutil.rmtree(copy / "test" / "sad")
+    with pytest.raises(CourseError, match=r"copy has no images in test/sad/ that can be used\. The "
+                       rf"first of 2 others is {reason} Use a whole dataset: data/README"):
+        ds.index_images(ds.Dataset(copy))
+
+
+def test_a_bar_is_shown_if_reading_takes_long(capsys, monkeypatch):
+    assert ds.Dataset(FIXTURE.root).faults.empty and capsys.readouterr().err == ""
+    monkeypatch.setattr("tqdm.std.time", itertools.count(0, 0.5).__next__)  # at each look
+    assert ds.Dataset(FIXTURE.root).faults.empty
+    shown = capsys.readouterr().err.split("\r")[1:]
+    assert 100 < len(shown) < 150, "at most once a second"
+    assert shown[0].startswith("Reading images:   1%|") and "it/s" not in shown[0]
 
 
 # counting what is wrong: a function of notebook 1
@@ -245,17 +240,19 @@ def test_load_images_agrees_with_pillow(fixture_index):
     rows = fixture_index[fixture_index["emotion"] != "disgust"].iloc[[0, 50, 100, 150, 200]]
     images, labels, ids = ds.load_images(FIXTURE, rows)
     assert (images.shape, images.dtype, labels.dtype) == ((5, 48, 48, 1), np.uint8, np.int64)
+    assert ids.dtype.kind == "U"
     for image, label, name, row in zip(images, labels, ids, rows.itertuples(), strict=True):
         np.testing.assert_array_equal(image[..., 0], np.asarray(Image.open(ds.FIXTURE / row.path)))
         assert EMOTIONS[label] == row.emotion
         assert name == row.path
 
 
-def test_load_balanced_is_index_balance_and_load(kept):
-    train, test, about, unused = ds.load_balanced(FIXTURE, ds.FIXTURE_SIZES)
+@pytest.mark.parametrize("seed", [{}, {"seed": 1}])
+def test_load_balanced_is_index_balance_and_load(fixture_index, seed):
+    train, test, about, unused = ds.load_balanced(FIXTURE, ds.FIXTURE_SIZES, **seed)
+    kept = ds.balance(fixture_index, ds.FIXTURE_SIZES, **seed)
     assert [*train.ids, *test.ids] == kept["path"].tolist()
-    index = ds.index_images(FIXTURE)
-    rest = index[(index["split"] == "test") & (index["emotion"] != "disgust")]["path"]
+    rest = fixture_index.query("split == 'test' and emotion != 'disgust'")["path"]
     assert set(unused.ids) == set(rest) - set(test.ids)
     assert about == {"dataset": "fixture", "form": "", "fingerprint": ds.fingerprint(kept)}
 
@@ -277,3 +274,43 @@ def test_what_cannot_be_loaded(fixture_index):
         ds.load_images(FIXTURE, frame)
     with pytest.raises(CourseError, match=r"Only images of happy.*Leave the others out"):
         ds.load_images(FIXTURE, fixture_index)
+
+
+# another dataset: the table of names in course.py, and nothing else
+
+@pytest.mark.parametrize("number", ["01", "02", "06"])
+def test_another_dataset_is_a_table(number, tmp_path):
+    """Numbers as names, images of 64 x 64 in colour, as in RAF-DB, and an eighth class: drawn."""
+    names = ["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral", "contempt"]
+    for path in ds.FIXTURE.rglob("*.jpg"):
+        split, emotion, name = path.relative_to(ds.FIXTURE).parts
+        place = tmp_path / "DATASET" / split / str(names.index(emotion) + 1)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((64, 64)).convert("RGB").save(place / name)
+    train = tmp_path / "DATASET" / "train"
+    shutil.copytree(train / "3", train / "8")
+    code = f"""if True:
+        from pathlib import Path
+        import nbformat
+        from IPython.display import display
+        from fer_helpers import course
+        course.LEFT_OUT += ("contempt",)
+        course.ALSO_CALLED = dict(zip({names}, "12345678"))
+        path, = Path("notebooks").glob("{number}*.ipynb")
+        code = [cell.source for cell in nbformat.read(path, as_version=4).cells
+                if cell.cell_type == "code" and "control" not in cell.metadata.get("tags", [])]
+        while "{{here}}" not in code[-1]:  # what is left shows FER-2013 alone
+            code.pop()
+        for source in code:
+            exec(source.replace("2999", "8").replace("599", "4"))
+        print(dataset.name, *index[["width", "mode"]].drop_duplicates().to_numpy()[0])
+        print(*index.query("split == 'train'")["emotion"].value_counts(sort=False).items())
+    """
+    environment = {"FER_DATA": str(tmp_path / "DATASET"), "FER_FIGURES": str(tmp_path / "figures")}
+    found = subprocess.run([sys.executable, "-Wignore", "-c", code], capture_output=True, text=True,
+                           env=os.environ | environment | {"MPLBACKEND": "agg"}, cwd=COURSE)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[-2:] == [
+        "custom-DATASET 64 RGB", "('happy', 38) ('sad', 34) ('fear', 32) ('surprise', 30) "
+        "('neutral', 36) ('angry', 31) ('disgust', 8) ('contempt', 8)"]
+    assert len(list((tmp_path / "figures" / "custom-DATASET").glob("*.png"))) > 1

@@ -2,13 +2,23 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+
+import pytest
 
 from fer_helpers.course import COURSE
+from machinery.keras_quietly import device, keras
 
-PROGRAM = """import machinery.keras_quietly as quietly, logging, os, sys
-print("still heard", file=sys.stderr)
+PROGRAM = """import logging, os, sys
+from machinery import keras_quietly as quietly
+sys.stderr.write("still ")
+with quietly._silent_stderr():
+    print("not heard", file=sys.stderr)
+    os.write(2, b"nor by C++\\n")
+print("heard", file=sys.stderr)
 os.write(2, b"also by C++\\n")
-print(logging.getLogger("tensorflow").level, os.environ["TF_CPP_MIN_LOG_LEVEL"])
+print(logging.getLogger("tensorflow").level, *map(os.environ.get, (
+    "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "KERAS_HOME")), quietly.ONEDNN)
 config = quietly.keras.config
 print(config.backend(), config.image_data_format(), config.floatx(), config.epsilon())"""
 
@@ -25,5 +35,18 @@ def test_the_import_says_nothing_and_what_comes_after_it_is_heard(tmp_path):
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True,
                           env=environment, cwd=COURSE)
     assert done.stderr == "still heard\nalso by C++\n"
-    assert done.stdout == "40 3\ntensorflow channels_last float32 1e-07\n"
+    assert done.stdout == (f"40 3 1 {COURSE / 'build' / 'keras'} True\n"
+                           "tensorflow channels_last float32 1e-07\n")
     assert json.loads((tmp_path / ".keras" / "keras.json").read_text()) == settings
+
+
+@pytest.mark.parametrize(("backend", "devices", "said"), [
+    ("tensorflow", ["cpu:0", "cpu:1"], "cpu"), ("jax", ["gpu:0", "cpu:0"], "gpu"),
+    ("torch", "cuda", "gpu"), ("torch", "mps", "mps"), ("torch", "cpu", "cpu")])
+def test_the_device(backend, devices, said, monkeypatch):
+    """PyTorch says on what it puts a new array; the others have a list, the first is used."""
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
+    monkeypatch.setattr(keras.ops, "zeros", lambda shape: SimpleNamespace(
+        device=SimpleNamespace(type=devices)))
+    assert device() == said

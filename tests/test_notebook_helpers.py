@@ -55,6 +55,7 @@ def test_source_is_shown_as_it_is_with_the_first_line_of_each_docstring():
 
 THINK, HALF = "Not yet. Hint: think", "Not yet. That is a half."
 NEARLY = "Not yet. Nearly: give more digits, or write the calculation."
+PERCENT = "Not yet. That is a percent. Write a share, from 0 to 1."
 
 
 @pytest.mark.parametrize(("answer", "right", "said"), [
@@ -65,7 +66,8 @@ NEARLY = "Not yet. Nearly: give more digits, or write the calculation."
      "Not yet: write your answer above, in place of None, and run both cells. Hint: think"),
     (37_001, 37_000, THINK), ([1, 2], [1, 2], "Right."), ([1], [1, 1], THINK), (2, [2, 2], THINK),
     (" b ", "B", "Right."), (["b", "c"], ["B", "x"], THINK), ("x", 1, THINK),
-    ([0.5, "x"], [0.5, 1], THINK)])
+    ([0.5, "x"], [0.5, 1], THINK), (66.1, 2 / 3, PERCENT), (100, 1.0, PERCENT),
+    ([50, 150], [0.5, 1.5], THINK), (100, 1, THINK), (5e-10, 0.0, "Right."), (5e-9, 0.0, THINK)])
 def test_an_answer_is_right_exactly_or_to_one_in_a_hundred(answer, right, said, capsys):
     notebook.check(answer, right, "think", {"That is a half.": 0.5, "That is one.": 1})
     assert capsys.readouterr().out == f"{said}\n"
