@@ -16,6 +16,7 @@ cosmic-ray 8 starts a process for each mutant, edits your files in place and cha
 import argparse
 import ast
 import builtins
+import gc
 import importlib
 import os
 import random
@@ -42,7 +43,8 @@ TESTS = {  # of rooms whose tests have another name than theirs
 }
 # What the tests would import anew in each process; nothing here starts TensorFlow's threads.
 HEAVY = ("machinery.keras_quietly", "scipy.stats", "sklearn.decomposition", "seaborn", "nbformat",
-         "statsmodels.stats.proportion", "matplotlib.pyplot", "IPython.display")
+         "statsmodels.stats.proportion", "matplotlib.pyplot", "IPython.display", "tqdm.auto",
+         "filelock", "statsmodels.stats.weightstats", "sklearn.model_selection")
 # Taste, not meaning: no test should hold these fast.
 TASTE = set("""figsize fontsize fontweight weight labelpad pad padding lw ls ms alpha capsize dpi
     bbox bbox_to_anchor colWidths cellLoc width_ratios frameon loc ncols ha va rotation square
@@ -167,7 +169,8 @@ def attempt(file: Path, source: str, seconds: float) -> tuple[str, float, float]
             sys.path.insert(0, folder)
             os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
             os._exit(pytest.main([
-                "-x", "-q", "--tb=no", "--no-header", "-p", "no:nbval", f"--rootdir={folder}",
+                "-x", "-q", "--tb=no", "--no-header", "-p", "no:nbval", "-p", "no:anyio",
+                "-p", "no:xdist", f"--rootdir={folder}",
                 "-o", "addopts=-p no:cacheprovider --import-mode importlib",
                 f"--basetemp={folder}/tmp", *(f"{folder}/tests/{name}" for name in tests)]))
         while not (ended := os.wait4(child, os.WNOHANG))[0]:
@@ -192,6 +195,7 @@ def main() -> int:
     # A fault is noticed by its first example; nobody needs the shortest.
     hypothesis.settings.register_profile("first", phases=[hypothesis.Phase.generate])
     hypothesis.settings.load_profile("first")
+    gc.freeze()  # what is here now is nothing for a fork to look through
     files = [file for place in ("fer_helpers/[!_]*.py", "machinery/[!_]*.py",
                                 "experiments/beyond.py", "experiments/near_copies.py")
              for file in sorted(COURSE.glob(place))]

@@ -47,6 +47,13 @@ def tarred(files, change=lambda info: info):
     return buffer.getvalue()
 
 
+def nested(times, files):
+    content = zipped(files)
+    for _ in range(times):
+        content = zipped({"a.zip": content})
+    return content
+
+
 def written(folder, files):
     """Write files; return the dataset: the folder, or the one file if it has no name."""
     for path, content in files.items():
@@ -84,6 +91,7 @@ OF_IMAGES = {
     "tar.gz": lambda: {"": gzip.compress(tarred(under("fer2013", FILES)), 1)},
     "zip in a folder": lambda: {"what.ever": zipped(FILES), "train.csv": b"emotion,pixels\n"},
     "zip in a zip": lambda: {"": zipped({"b.bin": zipped(under("a", FILES))})},
+    "zips in zips in zips in a zip": lambda: {"": nested(3, FILES)},
     "tar.gz in a zip in a folder":
         lambda: {"x": zipped({"fer2013.tar.gz": gzip.compress(tarred(FILES), 1)})},
     "a second copy deeper": lambda: {"": zipped(FILES | under("images", FILES))},
@@ -109,8 +117,10 @@ def test_every_form_of_the_images(fixture_index, tmp_path, files):
     assert sorted(tmp_path.rglob("*")) == there, "nothing was unpacked"
 
 
+MANY = {f"{number:02}": b"x" for number in range(20)}  # no more files are looked at
 OF_CSV = {
     "CSV": lambda csv: {"": csv}, "CSV in a folder": lambda csv: {"deep/any name": csv},
+    "CSV among many": lambda csv: under("deep", MANY) | {"deep/z/a": b"x", "z": csv},
     "zip": lambda csv: {"": zipped({"fer2013.csv": csv})},
     "csv.gz": lambda csv: {"": gzip.compress(csv, 1)},
     "the competition's tar.gz": lambda csv: {"": gzip.compress(tarred(
@@ -188,6 +198,7 @@ NO_DATASETS = {
     "parquet": ({"a.parquet": b"PAR1"}, "a.parquet is a Parquet table. Point FER_DATA"),
     "npy": ({"X.npy": b"\x93NUMPY"}, "X.npy is a NumPy array. Point FER_DATA"),
     "RAR": ({"": b"Rar!"}, "a RAR archive. Unpack it"), "7z": ({"": b"7z\xbc\xaf"}, "Unpack it"),
+    "too many": (MANY | {"z/a.csv": b"emotion,pixels,Usage\n"}, "no dataset that the course can"),
     "another CSV": ({"": b"a,b,c\n"}, "no dataset that the course can read. Point FER_DATA"),
     "three levels down": (under("a/b/c", FEW), "no dataset that the course can read"),
     "UTF-16": ({"": "emotion,pixels,Usage\n".encode("utf-16")}, "no dataset that the course"),
@@ -228,10 +239,11 @@ def face():
 
 
 def scans(number):
-    """A progressive JPEG whose last scan is repeated."""
+    """A progressive JPEG of so many scans: the last one is repeated."""
     content = encoded(face(), "JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")
-    return content[:last] + content[last:-2] * number + content[-2:]
+    return content[:last] + content[last:-2] * (
+        number + 1 - content.count(b"\xff\xda")) + content[-2:]
 
 
 def pictures(number):
@@ -256,6 +268,8 @@ def see_through():
 
 
 DEEP = Image.fromarray(np.asarray(face()).astype(np.uint16) * 257)
+BEYOND, CUT = np.asarray(face()).astype(np.int32) * 257, np.array(face())
+(BEYOND[0, :2], CUT[0, :2]) = (-999, 99_999), (0, 255)
 HANDLED = {  # and the grey that they become
     "RGB": (encoded(colours(), "PNG"), colours().convert("L")),
     "RGBA": (encoded(colours().convert("RGBA"), "PNG"), colours().convert("L")),
@@ -264,6 +278,7 @@ HANDLED = {  # and the grey that they become
     "palette": (encoded(face().quantize(256), "PNG"), face()),
     "one bit": (encoded(face().convert("1"), "PNG"), face().convert("1").convert("L")),
     "16 bit": (encoded(DEEP, "PNG"), face()), "16-bit TIFF": (encoded(DEEP, "TIFF"), face()),
+    "32 bit, and beyond 16": (encoded(Image.fromarray(BEYOND), "TIFF"), CUT),
     "WEBP": (encoded(face(), "WEBP", lossless=True), face()),
     **{kind: (encoded(face(), kind), face()) for kind in ("GIF", "BMP", "TIFF")},
 }
@@ -282,7 +297,7 @@ LEFT_OUT = {  # and why
         face(), kind, save_all=True, append_images=[face().rotate(90)]), "more than one picture")
        for kind in ("GIF", "TIFF", "WEBP", "PNG")},
     "a TIFF of 34,000 pictures": (pictures(34_000), "more than one picture"),
-    "a JPEG with 200 scans": (scans(200), "more than 100 scans"),
+    "a JPEG with 101 scans": (scans(101), "more than 100 scans"),
     "a long one": (encoded(face(), "JPEG").ljust(4_000_001, b"\0"), "more than 4,000,000 bytes"),
 }
 
@@ -299,7 +314,7 @@ def test_an_image_becomes_grey_or_is_left_out(content, expected):
 
 
 def test_the_largest_image_and_the_longest_file_are_read():
-    for content in (encoded(Image.new("L", (4096, 4096)), "PNG"), scans(95),
+    for content in (encoded(Image.new("L", (4096, 4096)), "PNG"), scans(100),
                     encoded(face(), "JPEG").ljust(4_000_000, b"\0")):
         assert forms.read_image("x", lambda: io.BytesIO(content))  # noqa: B023
 
@@ -356,6 +371,16 @@ def test_links_and_pipes_among_the_images(copy, tmp_path):
     refused(ds.Dataset(copy / VICTIM), "is neither a folder nor a file .*permissions")
 
 
+@pytest.mark.parametrize("top, read", [("a/b", True), ("a/b/c", False)])
+def test_a_hub_keeps_files_up_to_three_folders_above(copy, tmp_path, top, read):
+    (tmp_path / top).mkdir(parents=True)
+    (tmp_path / "blobs").mkdir()
+    (copy / VICTIM).rename(tmp_path / "blobs" / "abc")
+    (copy / VICTIM).symlink_to(tmp_path / "blobs" / "abc")
+    found = outcome(ds.Dataset(copy.rename(tmp_path / top / "copy")))
+    assert found == (outcome(FIXTURE) if read else OUTSIDE)
+
+
 @pytest.mark.parametrize("folder, place, other", [
     ("train/sad", "copy/pool/of sad", None), ("train", "copy/a/b/c", None),
     ("train", "elsewhere", "train is a link out of the dataset. Put the folder itself there"),
@@ -407,13 +432,6 @@ def claiming(size):
     return bytes(content)
 
 
-def nested(times):
-    content = zipped({VICTIM: b""})
-    for _ in range(times):
-        content = zipped({"a.zip": content})
-    return content
-
-
 def as_link(info):
     info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
     return info
@@ -429,7 +447,7 @@ HOSTILE = {
     "a tar of links": (lambda: tarred(dict.fromkeys(FEW, b""), as_link), "holds no dataset that"),
     "a tar of many": (lambda: gzip.compress(tarred({"a": b""})[:512] * 60_000, 1),
                       "x holds more than 100,000,000 bytes"),
-    "zips in zips in zips": (lambda: nested(50), "no dataset that the course can read"),
+    "zips in zips in zips in zips in a zip": (lambda: nested(4, FEW), "no dataset that the course"),
     "long names": (lambda: zipped(dict.fromkeys(
         [f"train/sad/{'x' * 60_000}.jpg", *(f"train/sad/{i}.jpg" for i in range(420))], b"")),
         "x holds more than 100,000,000 bytes"),
@@ -511,10 +529,15 @@ def test_a_bad_row_is_left_out_and_a_bad_line_named(fixture_index, make_csv, lin
         assert data.faults.to_numpy().tolist() == [["train/happy/Training_00000296", reason]]
 
 
-def test_a_large_csv(tmp_path, monkeypatch):
+def test_a_large_csv_and_a_long_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(forms, "MAX_BYTES", 10_000)
+    line = ROW.replace(" 7,", f"{4000 * ' 7'},")
+    refused(written(tmp_path, {"": f"emotion,pixels,Usage\n{line}\n".encode()}),
+            "x, line 2, from .* is not an emotion")
     monkeypatch.setattr(forms, "MAX_TOTAL", 100_000)
     refused(written(tmp_path, {"": f"emotion,pixels,Usage\n{30 * (ROW + chr(10))}".encode()}),
             "x holds more than 100,000 bytes")
+    forms._limit("x", 100_000, forms.MAX_TOTAL)
 
 
 # thousands of damaged files

@@ -11,7 +11,13 @@ from PIL import Image
 
 from fer_helpers import evaluation, models, plotting, report
 from fer_helpers.course import EMOTIONS
-from fer_helpers.plotting import ALERT_COLOUR, GOOD_COLOUR, TEST_COLOUR, TRAIN_COLOUR
+from fer_helpers.plotting import (
+    ALERT_COLOUR,
+    GOOD_COLOUR,
+    NETWORK_COLOUR,
+    TEST_COLOUR,
+    TRAIN_COLOUR,
+)
 from machinery.files import CourseError
 
 RNG = np.random.default_rng(0)
@@ -46,8 +52,8 @@ def folder(tmp_path, monkeypatch):
 
 def test_colours_are_what_they_are_called():
     hues = [360 * colorsys.rgb_to_hsv(*to_rgb(colour))[0]
-            for colour in (TRAIN_COLOUR, TEST_COLOUR, ALERT_COLOUR, GOOD_COLOUR)]
-    assert hues == pytest.approx([210, 30, 0, 140], abs=15)  # blue, orange, red, green
+            for colour in (TRAIN_COLOUR, TEST_COLOUR, ALERT_COLOUR, GOOD_COLOUR, NETWORK_COLOUR)]
+    assert hues == pytest.approx([210, 30, 0, 140, 280], abs=15), "blue, orange, red, green, purple"
 
 
 # saving
@@ -67,7 +73,7 @@ def test_each_figure_has_its_title_and_is_saved_whole(name, folder):
 
 @pytest.mark.parametrize(("name", "dataset", "file", "faces"), [
     ("grid", "fer2013", "x_faces", "True"), ("history", "custom-mine", "x", "False"),
-    ("grid", "fixture", "x", "False")])
+    ("grid", "fixture", "x", "False"), ("layers", "none", "x", "False")])
 def test_a_figure_says_its_dataset_and_git_ignores_real_faces(name, dataset, file, faces, folder):
     figure = DRAW[name]()
     plotting.save_figure(figure, "x", dataset)
@@ -75,7 +81,7 @@ def test_a_figure_says_its_dataset_and_git_ignores_real_faces(name, dataset, fil
         assert (picture.info["Dataset"], picture.info["Faces"]) == (dataset, faces)
         assert "Software" not in picture.info
     said = figure.texts[-1]
-    assert said.get_text() == f"dataset: {dataset}"
+    assert said.get_text() == ("no dataset" if dataset == "none" else f"dataset: {dataset}")
     x, y = figure.transFigure.inverted().transform(said.get_window_extent()).T
     assert 0.5 < x[0] < x[1] <= 1 and y[1] <= 0.001, "below, at the right"
     for size in ((48, 40), (40, 48), (48, 48)):  # only 48 x 48 is a face
@@ -190,8 +196,9 @@ def test_history_draws_the_numbers_given(kept, factor):
         assert 0.3 < right.get_ylim()[0] < ours["val_loss"].min()
         assert {*words(right.get_yticklabels(minor=True))} == {""}
     assert len(figure.legends[0].get_texts()) == 3 + bool(kept)
-    for first, scale in ((4.0, "linear"), (4.1, "log")):  # four times is not enough
-        drawn = plotting.plot_history(ours.assign(loss=first, val_loss=1.0), "")
+    for first, least, scale in ((4.0, 1.0, "linear"), (4.1, 1.0, "log"), (0.5, 0.1, "log"),
+                                (0.5, 0.0, "linear")):  # four times is not enough
+        drawn = plotting.plot_history(ours.assign(loss=first, val_loss=least), "")
         assert drawn.axes[1].get_yscale() == scale
     [one] = (tick for tick in plotting.plot_history(LOG[:1], "").axes[0].get_xticks()
              if 0.5 < tick < 1.5)
@@ -211,7 +218,8 @@ def test_intervals_are_drawn_from_low_to_high_and_downwards():
                                [table["value"] for table in tables.values()])
     colours = [plt.cm.viridis(place) for place in (0, 0.29, 0.58)]  # dark enough on white
     assert [line.get_color() for line in dots] == colours
-    assert [line.get_marker() for line in dots] == list("osD")
+    six = plotting.plot_intervals(dict.fromkeys("abcdef", INTERVALS), "").axes[0].containers
+    assert [bars.lines[0].get_marker() for bars in six] == list("osD^vo")
     assert any(list(line.get_xdata()) == [0.25, 0.25] for line in axis.lines)
     assert words(axis.get_yticklabels()) == ["all", "new"] and list(axis.get_yticks()) == [0, 1]
     assert axis.get_ylim() == (1.5, -0.5) and axis.get_xlabel() == "accuracy"
@@ -225,6 +233,7 @@ def test_intervals_are_drawn_from_low_to_high_and_downwards():
     assert alone.get_legend() is None and len(alone.lines) == len(axis.lines) / 3 - 1 / 3
     rows = INTERVALS.set_axis(["a", "b"]), INTERVALS[:1].set_axis(["c"])
     axis = plotting.plot_intervals({"one": rows[0], "two": rows[1]}, "x").axes[0]
+    assert [bars.lines[0].get_color() for bars in axis.containers] == colours[::2]
     heights = [bars.get_segments()[-1][:, 1].tolist() for bars in axis.collections]
     assert heights == [[1, 1], [2, 2]], "rows of their own stand below each other"
     assert words(axis.get_yticklabels()) == ["a", "b", "c"]
@@ -232,22 +241,23 @@ def test_intervals_are_drawn_from_low_to_high_and_downwards():
 
 
 def test_confusion_matrix_runs_true_down_and_predicted_across_and_darker_is_more():
-    matrix = evaluation.confusion_matrix(np.array([0] * 9 + [1]), np.array([1] * 9 + [0]))
-    left, right, bar = plotting.plot_confusion_and_report(matrix, REPORT, "title").axes
+    matrix = 1 + evaluation.confusion_matrix(np.array([0] * 1999 + [1]), np.array([1] * 1999 + [0]))
+    numbers = REPORT.assign(support=100 * REPORT["support"])
+    left, right, bar = plotting.plot_confusion_and_report(matrix, numbers, "title").axes
     assert (left.get_xlabel(), left.get_ylabel()) == ("predicted class", "true class")
     assert words(left.get_xticklabels()) == words(left.get_yticklabels()) == list(EMOTIONS)
-    assert words(left.texts) == [str(count) for count in matrix.to_numpy().ravel()]
-    assert words(left.texts)[:2] == ["0", "9"], "first row: happy, called sad nine times"
+    assert words(left.texts) == [f"{count:,}" for count in matrix.to_numpy().ravel()]
+    assert words(left.texts)[:2] == ["1", "2,000"], "first row: happy, called sad"
     red, _, blue, _ = left.collections[0].get_facecolors().T
-    assert red.argmin() == 1 and (blue[:2] > red[:2]).all(), "nine images are the darkest blue"
-    assert left.collections[0].get_clim() == (0, 9) and bar.get_ylabel() == "images"
+    assert red.argmin() == 1 and (blue[:2] > red[:2]).all(), "most images are the darkest blue"
+    assert left.collections[0].get_clim() == (0, 2000) and bar.get_ylabel() == "images"
     measures = ["precision", "recall", "f1-score"]
     assert words(right.get_xticklabels()) == measures
     shown = [float(text.rstrip("%")) / (100 if "%" in text else 1) for text in words(right.texts)]
     np.testing.assert_allclose(shown, REPORT[measures].to_numpy().ravel(), atol=0.0051)
     assert all(len(text) == len("0.12") or "." not in text for text in words(right.texts))
     assert words(right.get_yticklabels()) == [
-        f"{name} ({count})" for name, count in REPORT["support"].items()]
+        f"{name} ({count:,})" for name, count in numbers["support"].items()]
     assert right.collections[0].get_clim() == (0, 1)
     red, green, _, _ = right.collections[0].get_facecolors().T
     assert green.mean() > red.mean() and (right.get_xlabel(), right.get_ylabel()) == ("", "")
