@@ -31,6 +31,7 @@ from pathlib import Path
 import hypothesis
 import pandas as pd
 import pytest
+import threadpoolctl
 
 COURSE = Path(__file__).resolve().parent.parent
 ENOUGH = 0.92
@@ -196,6 +197,7 @@ def main() -> int:
     hypothesis.settings.register_profile("first", phases=[hypothesis.Phase.generate])
     hypothesis.settings.load_profile("first")
     gc.freeze()  # what is here now is nothing for a fork to look through
+    threadpoolctl.threadpool_limits(1)  # in a fork, threads of linear algebra wait for each other
     files = [file for place in ("fer_helpers/[!_]*.py", "machinery/[!_]*.py",
                                 "experiments/beyond.py", "experiments/near_copies.py")
              for file in sorted(COURSE.glob(place))]

@@ -1,6 +1,7 @@
 """experiments/: what made the shipped files, the ladder of notebook 10 first of all."""
 
 import json
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -165,11 +166,19 @@ def test_a_recipe_that_changes_nothing_is_the_reports():
     assert plain.images(images, 0, 3) is images is report.images(images, 0, 3)
     one, other = (recipe.optimizer(0.01, 100).get_config() for recipe in (plain, report))
     assert one | {"name": ""} == other | {"name": ""}
+    assert {plain: 1}[beyond.Beyond()] == 1, "it cannot be changed"
+    sizes = []
+    model = SimpleNamespace(predict_on_batch=lambda images: sizes.append(len(images)) or np.ones(
+        (len(images), 6)))
+    for recipe in (plain, beyond.Beyond(both_ways=True)):
+        recipe.predict(model, np.zeros((5, 4, 4, 1)), 3)
+    assert sizes == [3, 2, 3, 2, 3, 2]
 
 
 def test_smoothed_labels(fixture_sets):
     """The loss of a certain network, by arithmetic: 0.9 + 0.1 / 6 on its answer."""
-    smooth = beyond.smooth_labels(fixture_sets, 0.1)
+    smooth = beyond.smooth_labels(fixture_sets)
+    assert smooth.train.labels.dtype == np.float32
     label = fixture_sets.train.labels
     np.testing.assert_array_equal(smooth.train.labels.argmax(axis=1), label)
     np.testing.assert_allclose(np.unique(smooth.train.labels), [0.1 / 6, 0.9 + 0.1 / 6], rtol=1e-6)

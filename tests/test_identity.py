@@ -347,12 +347,17 @@ def test_both_forms_of_every_image_are_known(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["IMAGES", "SIGNATURES"])
-@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"", lambda b: b[1:]])
-def test_damaged_tables(copy, name, damage):
+@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"", lambda b: b[1:],
+                                    None])
+def test_damaged_tables(copy, name, damage, trap, capsys):
     path = getattr(identity, name)
-    path.write_bytes(damage(path.read_bytes()))
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:  # a program instead of numbers
+        np.savez(path.open("wb"), kaggle=trap, csv_minus_kaggle=trap, allow_pickle=True)
     with pytest.raises(CourseError, match=r"missing or damaged.*git restore"):
         _ = ds.find_dataset().name
+    assert "executed" not in capsys.readouterr().out
 
 
 def test_the_signs_are_those_that_the_shipped_signatures_were_made_with():

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import itertools
 import os
 import shutil
@@ -140,8 +141,10 @@ def test_an_epoch_is_told_in_one_line_with_the_minutes_left(fixture_sets, monkey
     monkeypatch.setattr(training, "time", SimpleNamespace(
         perf_counter=itertools.count(0, 6000).__next__,
         process_time=itertools.count(0, 7).__next__))
-    lines = []
+    lines, bars = [], []
+    monkeypatch.setattr(training, "tqdm", lambda batches, title, **_: bars.append(title) or batches)
     run = train_tiny(fixture_sets, Settings(epochs=3, patience=None), log=lines.append)
+    assert bars == ["Epoch 1", "", "Epoch 2", "", "Epoch 3", "", ""], "tests go without a bar"
     assert run.history["seconds"].tolist() == [6000] * 3
     assert run.history["cpu_seconds"].tolist() == [7] * 3
     ends = ("  about 200 min left", "  about 100 min left", "")
@@ -151,6 +154,39 @@ def test_an_epoch_is_told_in_one_line_with_the_minutes_left(fixture_sets, monkey
         assert line == f"Epoch  {epoch}/3  6000 s  {told}{end}"
     row = run.history.assign(seconds=60.0).to_dict("records")[:1]
     assert training._epoch_line(row, 2).endswith(f"val_loss {row[0]['val_loss']:.4f}"), "a minute"
+
+
+@pytest.mark.parametrize(("title", "terminal", "shown"), [
+    ("Epoch 1", True, True), ("", True, False), ("Epoch 1", False, False)])
+def test_means_are_of_images_in_order_and_a_bar_shows_if_that_takes_long(
+        title, terminal, shown, monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr("tqdm.std.time", itertools.count(0, 20).__next__)  # seconds, at each look
+    batches, examples = [], Examples(np.arange(10) ** 2, np.arange(10), np.array([]))
+
+    def step(images, labels, return_dict):
+        batches.append(labels.tolist())
+        return {"a": images.mean(), "b": 1.0}
+
+    order = np.array([9, 1, 7, 3, 5])
+    assert training.mean_over_batches(step, examples, 2, order, title) == {
+        "a": pytest.approx(np.mean(order ** 2)), "b": 1}
+    training.mean_over_batches(step, examples, 6)
+    assert batches == [[9, 1], [7, 3], [5], [0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
+    assert ("Epoch 1:" in screen.getvalue()) == shown and "| 0/3" not in screen.getvalue()
+    assert not screen.getvalue().endswith("\n"), "it goes away"
+
+
+def test_answers_come_in_batches():
+    sizes = []
+    model = SimpleNamespace(predict_on_batch=lambda images: sizes.append(len(images)) or np.repeat(
+        images, 6, axis=1))
+    images = np.arange(65)[:, None]
+    np.testing.assert_array_equal(training.predict(model, images)[:, 5], np.arange(65))
+    np.testing.assert_array_equal(Recipe().predict(model, images, 40)[:, 0], np.arange(65))
+    assert sizes == [64, 1, 40, 25]
 
 
 def test_wide_convolutions_are_computed_fast_and_the_run_says_so(fixture_sets):
@@ -324,7 +360,23 @@ def begun(fixture_sets, tmp_path):
     return tmp_path / "run.npz"
 
 
-def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, capsys):
+@pytest.mark.parametrize("name", [
+    "course", "python", "system", "backend", "onednn", "device", "versions", "winograd",
+    "precision"])  # the last one stands in older runs
+def test_what_only_tells_where_a_run_was_made_does_not_refuse_it(name, tmp_path):
+    result = dict.fromkeys(["machines", "kept_epoch", "train_accuracy", "begun_with"], 1)
+    then, now = {name: {"a": 1}, "seed": 0} | result, {"seed": 0}
+    for here in (None, {"a": 2}):
+        found = training._made_elsewhere(tmp_path, then, now | ({name: here} if here else {}))
+        assert found == {name: [{"a": 1}, here]}
+    assert training._told(found) == "a: 1 there, 2 here"
+    assert training._told({name: [{"a": 1}, None]}) == f"{name}: {{'a': 1}} there, None here"
+    assert training._made_elsewhere(tmp_path, {name: [], "seed": 0}, now) == {}
+    with pytest.raises(CourseError, match=r"other settings or data \(seed: 0 there, 1 here\)"):
+        training._made_elsewhere(tmp_path, then, now | {"seed": 1})
+
+
+def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, capsys, monkeypatch):
     def again(epochs=3, **about):
         return train_tiny(fixture_sets._replace(about=fixture_sets.about | about),
                           Settings(epochs=epochs), save_to=begun)
@@ -353,6 +405,7 @@ def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, cap
     checkpoint.unlink()
     first, lines = again(), []
     refused(begun)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
     equal(first, train_tiny(fixture_sets, Settings(epochs=3), save_to=begun, log=lines.append))
     assert lines == ["Read the finished run run.npz; move it away to train again"]
 

@@ -35,7 +35,7 @@ def test_convolution_and_gradients_are_those_of_keras(height, width, channels, f
 
 
 @pytest.mark.parametrize(("shape", "options", "changed"), [
-    ((24, 24, 128), {}, True), ((4, 8, 128), {}, True),
+    ((24, 24, 130), {}, True), ((4, 8, 128), {}, True),
     ((24, 24, 127), {}, False), ((10, 12, 128), {}, False), ((12, 10, 128), {}, False),
     ((None, None, 128), {}, False), ((24, 24, 128), {"strides": 2}, False),
     ((24, 24, 128), {"kernel_size": 5}, False), ((24, 24, 128), {"padding": "valid"}, False),
