@@ -60,7 +60,8 @@ PERCENT = "Not yet. That is a percent. Write a share, from 0 to 1."
 
 @pytest.mark.parametrize(("answer", "right", "said"), [
     (0.6733, 2 / 3, "Right."), (0.66, 2 / 3, "Right."), (0.659, 2 / 3, NEARLY), (0.5, 2 / 3, HALF),
-    (0.72, 2 / 3, THINK), (22, 500 ** 0.5, NEARLY), (0.5, 0.51, HALF), ([1, 2.1], [1, 2], THINK),
+    ("0.66", 2 / 3, "Right."), (0.72, 2 / 3, THINK), (22, 500 ** 0.5, NEARLY),
+    (0.5, 0.51, HALF), ([1, 2.1], [1, 2], THINK),
     (1, 2 / 3, "Not yet. That is one."), (0, 2 / 3, THINK),
     (None, 2 / 3,
      "Not yet: write your answer above, in place of None, and run both cells. Hint: think"),

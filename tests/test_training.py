@@ -53,7 +53,7 @@ def misleading_sets(fixture_sets):
 
 def stopping(patience, epochs):
     """Settings with which the best epoch on the misleading test set is not the last."""
-    return Settings(epochs=epochs, batch_size=4, learning_rate=0.003, patience=patience,
+    return Settings(epochs=epochs, batch_size=12, learning_rate=0.005, patience=patience,
                     augmentation={"horizontal_flip": True})
 
 
@@ -117,6 +117,8 @@ def small_network():
 
 
 def test_a_run_holds_what_was_predicted(fixture_sets):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().epochs = 1
     lines, seen = [], []
     run = train_tiny(fixture_sets, Settings(epochs=2, patience=None), log=lines.append,
                      watch=seen.append)
@@ -205,15 +207,11 @@ def test_wide_convolutions_are_computed_fast_and_the_run_says_so(fixture_sets):
     assert run.about["winograd"] == [made[0].layers[2].name]
 
 
-@pytest.mark.parametrize("options", [{}, {"recipe": True}])
-def test_unused_images_are_answered_once_and_change_nothing(fixture_sets, options):
+def test_unused_images_are_answered_once_and_change_nothing(fixture_sets):
     """Exchanging test and unused images exchanges the answers; without them, nothing else moves."""
-    settings = Settings(epochs=2, patience=None)
-
     def trained(**sets):
-        recipe = {"recipe": GROWING} if options else {}
-        return training.train(small_network, fixture_sets._replace(**sets), settings,
-                              log=lambda line: None, **recipe)
+        return training.train(small_network, fixture_sets._replace(**sets), Settings(epochs=1),
+                              log=lambda line: None, recipe=GROWING)
 
     test, unused = fixture_sets.test, fixture_sets.unused
     run, other = trained(), trained(test=unused, unused=test)
@@ -289,26 +287,26 @@ def test_epochs_and_seeds_differ_in_order_augmentation_and_dropout(fixture_sets,
     assert {rate for *_, rate, _ in steps} == {np.float32(1e-4)}
 
 
-@pytest.mark.parametrize(("patience", "epochs"), [(3, 40), (100, 20), (None, 8)])
-def test_the_best_weights_are_kept_if_there_is_patience(misleading_sets, patience, epochs):
-    run = train_tiny(misleading_sets, stopping(patience, epochs))
-    best = int(run.history["val_loss"].idxmin())
-    kept = best if patience else epochs
-    assert best > 1 and best != epochs
-    assert len(run.history) == min(best + (patience or epochs), epochs)
-    assert run.about["kept_epoch"] == kept
-    assert measured(run) == pytest.approx(run.history["val_cross_entropy"][kept], rel=1e-4)
-
-
-# Stopped and continued
-
 @pytest.fixture(scope="module")
 def whole(misleading_sets):
     """An uninterrupted training that stops early."""
     return train_tiny(misleading_sets, stopping(patience=3, epochs=40))
 
 
-@pytest.mark.parametrize("before_the_end", [0, 2, 7])
+@pytest.mark.parametrize("patience", [3, 100, None])
+def test_the_best_weights_are_kept_if_there_is_patience(misleading_sets, whole, patience):
+    last = len(whole.history)
+    run = whole if patience == 3 else train_tiny(misleading_sets, stopping(patience, last))
+    pd.testing.assert_frame_equal(numbers(run), numbers(whole), check_exact=True)
+    best = int(run.history["val_loss"].idxmin())
+    kept = best if patience else last
+    assert last == best + 3 and run.about["kept_epoch"] == kept
+    assert measured(run) == pytest.approx(run.history["val_cross_entropy"][kept], rel=1e-4)
+
+
+# Stopped and continued
+
+@pytest.mark.parametrize("before_the_end", [0, 1, 3])
 def test_a_stopped_training_goes_on_with_the_same_numbers(
         misleading_sets, whole, tmp_path, before_the_end):
     settings = stopping(patience=3, epochs=40)
@@ -502,7 +500,8 @@ def test_a_network_that_learns_from_shares_gives_shares(fixture_sets):
     """One answer fits all images here; it is tested by the labels all the same."""
     always = np.array([0.5, 0.3, 0.2, 0, 0, 0], np.float32)
     train_set = fixture_sets.train._replace(labels=np.tile(always, (180, 1)))
-    run = train_tiny(fixture_sets._replace(train=train_set), stopping(patience=None, epochs=8))
+    settings = dataclasses.replace(stopping(None, 8), batch_size=4, learning_rate=0.003)
+    run = train_tiny(fixture_sets._replace(train=train_set), settings)
     np.testing.assert_allclose(run.probabilities.mean(axis=0), always, atol=0.1)
     assert run.accuracy == pytest.approx(run.history["val_accuracy"].iloc[-1])
     assert measured(run) == pytest.approx(run.cross_entropy, rel=1e-3)
