@@ -30,7 +30,7 @@ def test_the_import_says_nothing_and_what_comes_after_it_is_heard(tmp_path):
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(json.dumps(settings))
     environment = {name: value for name, value in os.environ.items()
-                   if not name.startswith(("TF_", "KERAS"))}
+                   if not name.startswith(("TF_", "KERAS", "PYTHONUNBUFFERED"))}
     environment |= dict.fromkeys(["HOME", "USERPROFILE"], str(tmp_path))
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True,
                           env=environment, cwd=COURSE)

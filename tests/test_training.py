@@ -39,6 +39,11 @@ def tiny_network():
     ], name="tiny")
 
 
+def short(epochs, **more):
+    """Settings with batches of one size, since each size is compiled anew."""
+    return Settings(**{"epochs": epochs, "batch_size": 36} | more)
+
+
 def train_tiny(sets, settings, **more):
     return training.train(tiny_network, sets, settings, **{"log": lambda line: None} | more)
 
@@ -53,8 +58,8 @@ def misleading_sets(fixture_sets):
 
 def stopping(patience, epochs):
     """Settings with which the best epoch on the misleading test set is not the last."""
-    return Settings(epochs=epochs, batch_size=12, learning_rate=0.005, patience=patience,
-                    augmentation={"horizontal_flip": True})
+    return short(epochs, batch_size=12, learning_rate=0.005, patience=patience,
+                 augmentation={"horizontal_flip": True})
 
 
 def numbers(run):
@@ -120,7 +125,7 @@ def test_a_run_holds_what_was_predicted(fixture_sets):
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().epochs = 1
     lines, seen = [], []
-    run = train_tiny(fixture_sets, Settings(epochs=2, patience=None), log=lines.append,
+    run = train_tiny(fixture_sets, short(2, patience=None), log=lines.append,
                      watch=seen.append)
     assert len(lines) == len(run.history) == 2
     assert [len(frame) for frame in seen] == [1, 2]
@@ -145,7 +150,7 @@ def test_an_epoch_is_told_in_one_line_with_the_minutes_left(fixture_sets, monkey
         process_time=itertools.count(0, 7).__next__))
     lines, bars = [], []
     monkeypatch.setattr(training, "tqdm", lambda batches, title, **_: bars.append(title) or batches)
-    run = train_tiny(fixture_sets, Settings(epochs=3, patience=None), log=lines.append)
+    run = train_tiny(fixture_sets, short(3, patience=None), log=lines.append)
     assert bars == ["Epoch 1", "", "Epoch 2", "", "Epoch 3", "", ""], "tests go without a bar"
     assert run.history["seconds"].tolist() == [6000] * 3
     assert run.history["cpu_seconds"].tolist() == [7] * 3
@@ -201,7 +206,7 @@ def test_wide_convolutions_are_computed_fast_and_the_run_says_so(fixture_sets):
             keras.layers.GlobalAveragePooling2D(), keras.layers.Softmax()]))
         return made[0]
 
-    settings = Settings(epochs=1, batch_size=180)  # all images in one batch
+    settings = short(1, batch_size=180)  # all images in one batch
     run = training.train(wide, fixture_sets, settings, log=lambda line: None)
     assert made[0].layers[2].convolution_op is winograd.convolve
     assert run.about["winograd"] == [made[0].layers[2].name]
@@ -210,7 +215,7 @@ def test_wide_convolutions_are_computed_fast_and_the_run_says_so(fixture_sets):
 def test_unused_images_are_answered_once_and_change_nothing(fixture_sets):
     """Exchanging test and unused images exchanges the answers; without them, nothing else moves."""
     def trained(**sets):
-        return training.train(small_network, fixture_sets._replace(**sets), Settings(epochs=1),
+        return training.train(small_network, fixture_sets._replace(**sets), short(1),
                               log=lambda line: None, recipe=GROWING)
 
     test, unused = fixture_sets.test, fixture_sets.unused
@@ -353,7 +358,7 @@ def test_a_recipe_comes_from_outside(fixture_sets, steps, tmp_path):
 def begun(fixture_sets, tmp_path):
     """The file of a training that was stopped after its first epoch of three."""
     with pytest.raises(Interrupted):
-        train_tiny(fixture_sets, Settings(epochs=3), save_to=tmp_path / "run.npz",
+        train_tiny(fixture_sets, short(3), save_to=tmp_path / "run.npz",
                    log=stop_after(1))
     return tmp_path / "run.npz"
 
@@ -377,7 +382,7 @@ def test_what_only_tells_where_a_run_was_made_does_not_refuse_it(name, tmp_path)
 def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, capsys, monkeypatch):
     def again(epochs=3, **about):
         return train_tiny(fixture_sets._replace(about=fixture_sets.about | about),
-                          Settings(epochs=epochs), save_to=begun)
+                          short(epochs), save_to=begun)
 
     def refused(file):
         content = file.read_bytes()
@@ -404,13 +409,13 @@ def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, cap
     first, lines = again(), []
     refused(begun)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
-    equal(first, train_tiny(fixture_sets, Settings(epochs=3), save_to=begun, log=lines.append))
+    equal(first, train_tiny(fixture_sets, short(3), save_to=begun, log=lines.append))
     assert lines == ["Read the finished run run.npz; move it away to train again"]
 
 
 def test_no_trained_hour_is_lost_to_a_version(fixture_sets, begun, monkeypatch):
     """Begun here, gone on with elsewhere and elsewhere again, it says where it was begun."""
-    now, settings, lines = training._environment(), Settings(epochs=3), []
+    now, settings, lines = training._environment(), short(3), []
     later = now | {"versions": now["versions"] | {"pillow": "99"}}
     for python, more, last in (("9.8", "; pillow: .* there, 99 here", 2), ("9.9", "", 9)):
         monkeypatch.setattr(training, "_environment", lambda p=python: later | {"python": p})
@@ -436,7 +441,7 @@ def test_folder_room_and_company_are_looked_at_before_the_first_epoch(
     folder, checkpoint = begun.parent / "new", begun.with_suffix(".checkpoint").stat().st_size
 
     def begin():
-        return train_tiny(fixture_sets, Settings(epochs=1), save_to=folder / "run.npz",
+        return train_tiny(fixture_sets, short(1), save_to=folder / "run.npz",
                           log=stop_after(1))
 
     folder.write_text("a file in the folder's place")
@@ -458,7 +463,7 @@ def test_folder_room_and_company_are_looked_at_before_the_first_epoch(
 
 def test_a_checkpoint_that_somebody_tidies_up_costs_nothing(fixture_sets, tmp_path):
     path = tmp_path / "run.npz"
-    run = train_tiny(fixture_sets, Settings(epochs=1), save_to=path,
+    run = train_tiny(fixture_sets, short(1), save_to=path,
                      log=lambda line: path.with_suffix(".checkpoint").unlink())
     equal(run, load_run(path))
 
@@ -466,7 +471,7 @@ def test_a_checkpoint_that_somebody_tidies_up_costs_nothing(fixture_sets, tmp_pa
 @pytest.mark.parametrize("kept", [True, False])
 def test_an_interrupted_cell_ends_with_one_line(fixture_sets, tmp_path, kept):
     with pytest.raises(Stopped) as stopped:
-        train_tiny(fixture_sets, Settings(epochs=3), log=stop_after(2, error=KeyboardInterrupt),
+        train_tiny(fixture_sets, short(3), log=stop_after(2, error=KeyboardInterrupt),
                    save_to=tmp_path / "run.npz" if kept else None)
     line, = stopped.value._render_traceback_()
     assert "2 of 3 epochs are finished" in line
