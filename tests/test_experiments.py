@@ -59,12 +59,18 @@ def test_the_swaps_change_one_thing_each():
     assert (longer.epochs, longer.patience, longer.learning_rate) == (40, None, 1e-4)
 
 
-def test_held_out_looks_at_no_test_image():
+def test_held_out_looks_at_no_test_image_and_all_images_validate_on_the_same():
     held, usual = (plan.ALL[name].data(FIXTURE, SMALL) for name in ("final_held_out", "final"))
     assert all(path.startswith("train/") for path in (*held.train.ids, *held.test.ids))
     assert (len(held.train.ids), len(held.test.ids)) == (6 * 15, 6 * 3)
     assert set(held.unused.ids) == {*usual.test.ids, *usual.unused.ids}
-    assert held.about["fingerprint"] != usual.about["fingerprint"]
+    every = plan.held_out(FIXTURE, SMALL, "all")
+    index = plan.hold_out(mark_copies(FIXTURE))
+    assert set(every.train.ids) == set(index.loc[index["split"] == "train", "path"])
+    assert set(held.train.ids) < set(every.train.ids)
+    np.testing.assert_array_equal(held.test.ids, every.test.ids)
+    fingerprints = {data.about["fingerprint"] for data in (held, usual, every)}
+    assert len(fingerprints) == 3
 
 
 def test_the_chosen_network_stands_on_the_top_of_the_ladder():
@@ -91,7 +97,7 @@ def test_a_rung_stands_on_what_was_kept_below_it():
 
 
 def test_validation_is_of_train_and_shares_no_picture_with_the_rest():
-    marked = mark_copies(ds.Dataset(ds.FIXTURE))
+    marked = mark_copies(FIXTURE)
     index = plan.hold_out(marked)
     train = marked.query("split == 'train' and emotion != 'disgust'")
     assert sorted(index["path"]) == sorted(train["path"])
@@ -103,10 +109,9 @@ def test_validation_is_of_train_and_shares_no_picture_with_the_rest():
 
 
 def test_notebook_10_shows_the_split_that_was_climbed_on():
-    notebook = nbformat.read(COURSE / "notebooks" / "10_beyond_the_report.ipynb", as_version=4)
-    cell, = [cell.source for cell in notebook.cells if "GroupShuffleSplit(" in cell.source]
+    cells = nbformat.read(COURSE / "notebooks" / "10_beyond_the_report.ipynb", as_version=4).cells
     shown = {"images": images, "EMOTIONS": EMOTIONS, "model_selection": model_selection}
-    exec(cell, shown)
+    exec(next(cell.source for cell in cells if "GroupShuffleSplit(" in cell.source), shown)
     index = plan.hold_out(images())
     for name, split in (("rest", "train"), ("held", "test")):
         assert list(shown[name]["path"]) == list(index.loc[index["split"] == split, "path"]), name
@@ -121,15 +126,6 @@ def test_a_row_counts_in_trainings_of_the_report(made_up_run):
     assert (row["compute"], row["accuracy"], row["processor"]) == (0.1, 0.5, "slow")
     assert row["both_ways"] == pytest.approx(run.accuracy, abs=1e-4)
     assert row["change"] == plan.LADDER[1].change
-
-
-def test_training_on_all_images_validates_on_the_same():
-    few, every = (plan.held_out(FIXTURE, SMALL, images) for images in ("balanced", "all"))
-    index = plan.hold_out(mark_copies(FIXTURE))
-    assert set(every.train.ids) == set(index.loc[index["split"] == "train", "path"])
-    assert set(few.train.ids) < set(every.train.ids) and len(few.train.ids) == 6 * 15
-    np.testing.assert_array_equal(few.test.ids, every.test.ids)
-    assert few.about["fingerprint"] != every.about["fingerprint"]
 
 
 # The recipe of notebook 10
@@ -228,13 +224,10 @@ def test_images_grow_and_are_tested_at_their_last_size(fixture_sets, steps, epoc
 
 
 def test_both_ways_is_the_mean_over_an_image_and_its_mirror(fixture_sets):
-    """A test set of the mirrored images then has the same predictions."""
     images = fixture_sets.test.images[:, :, ::-1]
     mirrored = fixture_sets._replace(test=fixture_sets.test._replace(images=images))
-    settings = Settings(epochs=1)
-    one, other = (train_tiny(sets, settings, both_ways=True) for sets in (fixture_sets, mirrored))
-    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
-    plain, turned = (train_tiny(sets, settings) for sets in (fixture_sets, mirrored))
+    plain, turned = (train_tiny(sets, Settings(epochs=1)) for sets in (fixture_sets, mirrored))
     assert np.abs(plain.probabilities - turned.probabilities).max() > 1e-5
-    np.testing.assert_allclose(one.probabilities,
+    both = train_tiny(fixture_sets, Settings(epochs=1), both_ways=True)
+    np.testing.assert_allclose(both.probabilities,
                                (plain.probabilities + turned.probabilities) / 2, atol=1e-6)
