@@ -106,8 +106,8 @@ def test_packages_are_added_and_none_is_replaced(monkeypatch, capsys, lacks, ins
     "covariance_eigh",  # not in scikit-learn 1.2
     r"load_model\(", r"ops\.flip\("])  # Keras 3.10 cannot read newer files, nor flip two axes
 def test_nothing_needs_what_the_older_versions_of_colab_and_kaggle_lack(lacking):
-    files = [path for place in ("fer_helpers/*.py", "experiments/*.py", "notebooks/*.ipynb")
-             for path in COURSE.glob(place)]
+    places = ("fer_helpers/*.py", "machinery/*.py", "experiments/*.py", "notebooks/*.ipynb")
+    files = [path for place in places for path in COURSE.glob(place)]
     assert [path.name for path in files if re.search(lacking, path.read_text("utf-8"))] == []
 
 
