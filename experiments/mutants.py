@@ -35,12 +35,11 @@ import threadpoolctl
 
 COURSE = Path(__file__).resolve().parent.parent
 ENOUGH = 0.92
-ONEDNN = "test_training.py::test_convolutions_go_through_onednn_unless_told_otherwise"
 TESTS = {  # of rooms whose tests have another name than theirs
     "training": ["test_training.py",
                  "test_experiments.py::test_the_plan_names_what_the_shipped_runs_were[final]",
                  "test_models.py::test_names_and_first_weights_depend_on_the_seed_and_not_on_history"],
-    "keras_quietly": ["test_keras_quietly.py", ONEDNN], "notebook": ["test_notebook_helpers.py"],
+    "notebook": ["test_notebook_helpers.py"],
     "beyond": ["test_models.py", "test_experiments.py", "test_votes.py"],
 }
 # What the tests would import anew in each process; nothing here starts TensorFlow's threads.

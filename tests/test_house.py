@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from experiments import mutants
 from fer_helpers.course import COURSE
 
 FLOORS = re.search(r"\n    notebooks/.*?\n    data/", (COURSE / "CONTRIBUTING.md").read_text(
@@ -52,3 +53,11 @@ def test_the_page_names_every_module_and_the_helper_is_small():
     lines = itertools.chain.from_iterable(
         file.read_text("utf-8").splitlines() for file in (COURSE / "fer_helpers").glob("*.py"))
     assert len(list(lines)) <= 1800
+
+
+def test_the_tests_that_mutants_are_tried_on_are_there():
+    rooms = {*itertools.chain(*LISTED.values()), *mutants.TESTS}
+    for room in rooms - {"__init__"}:
+        for name in mutants.TESTS.get(room, [f"test_{room}.py"]):
+            file, _, test = name.partition("::")
+            assert f"def {test.split('[')[0]}" in (COURSE / "tests" / file).read_text("utf-8")

@@ -10,6 +10,7 @@ from fer_helpers.course import COURSE
 from machinery.keras_quietly import device, keras
 
 PROGRAM = """import logging, os, sys
+import numpy as np
 from machinery import keras_quietly as quietly
 sys.stderr.write("still ")
 with quietly._silent_stderr():
@@ -18,25 +19,36 @@ with quietly._silent_stderr():
 print("heard", file=sys.stderr)
 os.write(2, b"also by C++\\n")
 print(logging.getLogger("tensorflow").level, *map(os.environ.get, (
-    "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "KERAS_HOME")), quietly.ONEDNN)
+    "TF_CPP_MIN_LOG_LEVEL", "KERAS_HOME")))
 config = quietly.keras.config
-print(config.backend(), config.image_data_format(), config.floatx(), config.epsilon())"""
+print(config.backend(), config.image_data_format(), config.floatx(), config.epsilon())
+print("recorded as", quietly.ONEDNN, flush=True)
+quietly.keras.layers.Conv2D(32, 3)(np.zeros((64, 48, 48, 8)))"""
 
 
-def test_the_import_says_nothing_and_what_comes_after_it_is_heard(tmp_path):
-    """Each entry of the other project's keras.json alone would stop Keras or change results."""
+@pytest.mark.parametrize("switch", [None, "0"])
+def test_the_import_says_nothing_and_what_comes_after_it_is_heard(switch, tmp_path):
+    """Each entry of the other project's keras.json alone would stop Keras or change results.
+
+    And convolutions go through oneDNN unless told otherwise: it prints a line for each of them.
+    """
     settings = {"backend": "theano", "floatx": "float16", "image_data_format": "channels_first",
                 "epsilon": 1}
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text(json.dumps(settings))
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith(("TF_", "KERAS", "PYTHONUNBUFFERED"))}
-    environment |= dict.fromkeys(["HOME", "USERPROFILE"], str(tmp_path))
+    environment |= dict.fromkeys(["HOME", "USERPROFILE"], str(tmp_path)) | {"ONEDNN_VERBOSE": "1"}
+    environment |= {"TF_ENABLE_ONEDNN_OPTS": switch} if switch else {}
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True,
                           env=environment, cwd=COURSE)
+    lines = done.stdout.splitlines()
+    verbose = [line for line in lines if line.startswith("onednn_verbose")]
     assert done.stderr == "still heard\nalso by C++\n"
-    assert done.stdout == (f"40 3 1 {COURSE / 'build' / 'keras'} True\n"
-                           "tensorflow channels_last float32 1e-07\n")
+    assert [line for line in lines if line not in verbose] == [
+        f"40 3 {COURSE / 'build' / 'keras'}", "tensorflow channels_last float32 1e-07",
+        f"recorded as {switch is None}"]
+    assert any(",exec,cpu,convolution," in line for line in verbose) == (switch is None)
     assert json.loads((tmp_path / ".keras" / "keras.json").read_text()) == settings
 
 

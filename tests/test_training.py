@@ -4,9 +4,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
-import os
 import shutil
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -512,34 +510,9 @@ def test_a_network_that_learns_from_shares_gives_shares(fixture_sets):
     assert measured(run) == pytest.approx(run.cross_entropy, rel=1e-3)
 
 
-# Where a run was made, and where it is kept
-
 def test_where_runs_are_kept(monkeypatch, copy):
     own = ds.find_dataset()
     assert training.run_file(ds.Dataset(ds.FIXTURE), "final", 2) is None
     assert training.run_file(own, "final", 2) == COURSE / "runs" / own.name / "final_seed2.npz"
     monkeypatch.setenv("FER_RUNS", "elsewhere")
     assert training.run_file(own, "final", 2).parent.parent == COURSE / "elsewhere"
-
-
-CONVOLUTION = """
-import numpy as np
-from machinery.keras_quietly import ONEDNN, keras
-network = keras.Sequential([keras.Input((48, 48, 8)), keras.layers.Conv2D(32, 3)])
-network.predict(np.zeros((64, 48, 48, 8)), verbose=0)
-print("recorded as", ONEDNN)
-"""
-
-
-@pytest.mark.parametrize("switch", [None, "0"])
-def test_convolutions_go_through_onednn_unless_told_otherwise(switch):
-    """OneDNN itself tells: it prints a line for each of its operations."""
-    environment = {name: value for name, value in os.environ.items()
-                   if not name.startswith("TF_ENABLE_ONEDNN")}
-    environment |= {"ONEDNN_VERBOSE": "1"} | ({"TF_ENABLE_ONEDNN_OPTS": switch} if switch else {})
-    result = subprocess.run([sys.executable, "-c", CONVOLUTION], capture_output=True, text=True,
-                            env=environment, cwd=COURSE)
-    assert result.returncode == 0, result.stderr
-    lines = [line for line in result.stdout.splitlines() if line.startswith("onednn_verbose")]
-    assert any(",exec,cpu,convolution," in line for line in lines) == (switch is None)
-    assert f"recorded as {switch is None}" in result.stdout
