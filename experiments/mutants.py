@@ -201,8 +201,8 @@ def main() -> int:
     files = [file for place in ("fer_helpers/[!_]*.py", "machinery/[!_]*.py",
                                 "experiments/beyond.py", "experiments/near_copies.py")
              for file in sorted(COURSE.glob(place))]
-    reasons = {(row.room, row.before, row.after): row.reason for row in pd.read_csv(
-        Path(__file__).with_suffix(".csv"), keep_default_na=False).itertuples()}
+    reasons = {(row.room, row.line, row.before, row.after): row.reason for row in pd.read_csv(
+        Path(__file__).with_suffix(".csv"), keep_default_na=False, dtype=str).itertuples()}
     tried, noticed, cpu = 0, 0, 0.0
     for file in files:
         room, source = file.stem, file.read_text()
@@ -217,8 +217,9 @@ def main() -> int:
             by, more, _ = attempt(file, changed, 20 + 5 * seconds)
             used, killed = used + more, killed + bool(by)
             if not by:
-                print(f"{room}.py:{line} survives: "
-                      f"{reasons.get((room, before, after), 'no reason is known')}\n"
+                text = source.splitlines()[line - 1].strip()
+                reason = reasons.get((room, text, before, after), "no reason is known")
+                print(f"{room}.py:{line} survives: {reason}\n    {text}\n"
                       f"    - {before}\n    + {after or '(left out)'}", flush=True)
         tried, noticed, cpu = tried + len(drawn), noticed + killed, cpu + used
         print(f"{room:14} {killed:3} of {len(drawn):3} noticed ({len(every)} possible), "
