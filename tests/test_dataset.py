@@ -55,19 +55,13 @@ def test_without_fer_data_the_usual_places_then_the_fixture(monkeypatch, copy):
                              ([ds.FIXTURE / "SHA256SUMS", copy], ds.FIXTURE / "SHA256SUMS")):
         monkeypatch.setattr(ds, "FER2013", places)
         assert ds.find_dataset().root == expected
-    monkeypatch.delenv("FER_DATA")
     monkeypatch.setattr(ds, "FER2013", [])
-    data = ds.find_dataset()
-    assert (data.is_fixture, data.name, data.identity.form) == (True, "fixture", "")
-
-
-def test_a_relative_path_counts_from_the_course(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FER_DATA", "data/fixture")
-    assert ds.find_dataset().is_fixture
+    monkeypatch.chdir(copy)
     monkeypatch.setenv("HOME", str(ds.FIXTURE.parent))
-    monkeypatch.setenv("FER_DATA", "~/fixture")
-    assert ds.find_dataset().is_fixture
+    for relative in ("", "data/fixture", "~/fixture"):  # to the course's folder
+        monkeypatch.setenv("FER_DATA", relative)
+        data = ds.find_dataset()
+        assert (data.is_fixture, data.name, data.identity.form) == (True, "fixture", "")
 
 
 @pytest.mark.parametrize("chosen", ["missing", "~nobody_of_this_name/x", "x" * 300, "loop", "$NO"])
@@ -115,16 +109,10 @@ def test_the_index_lists_every_image_once_and_what_was_planted(fixture_index):
     assert twins.nunique() == 2 and len(twins) == 4
     assert (twins["test/fear/PrivateTest_00002005.jpg"]
             == twins["train/fear/Training_00002007.jpg"])
-
-
-def test_the_index_can_be_changed_without_changing_the_dataset():
-    index = ds.index_images(FIXTURE)
-    index["split"] = "x"
     assert {ds.Dataset(FIXTURE.root): "a key"}[FIXTURE]
+    mine = ds.index_images(FIXTURE)
+    mine["split"] = "x"
     assert set(ds.index_images(FIXTURE)["split"]) == {"train", "test"}
-
-
-def test_brightness_contrast_and_flat_agree_with_numpy(fixture_index):
     for row in fixture_index.iloc[[0, 40, 43, 200]].itertuples():
         image = np.asarray(Image.open(ds.FIXTURE / row.path), dtype=float)
         assert row.brightness == pytest.approx(image.mean())
@@ -198,7 +186,8 @@ def kept(fixture_index):
     return ds.balance(fixture_index, ds.FIXTURE_SIZES)
 
 
-def test_balance_cuts_every_class_to_the_same_size(fixture_index, kept):
+def test_balance_cuts_every_class_to_the_same_size_by_paths_and_seed_alone(fixture_index, kept):
+    assert ds.REPORT_SIZES == {"train": 2999, "test": 599}
     counts = ds.count_images(kept)
     assert list(counts.columns) == list(EMOTIONS), "disgust is dropped"
     assert (counts.loc["train"] == 30).all() and (counts.loc["test"] == 12).all()
@@ -206,12 +195,11 @@ def test_balance_cuts_every_class_to_the_same_size(fixture_index, kept):
     train = kept[kept["split"] == "train"]
     assert ds.count_images(train).loc["test"].tolist() == [0] * 6
     assert list(ds.count_images(train, ["train"]).index) == ["train"]
-
-
-def test_balance_depends_on_paths_and_seed_alone(fixture_index, kept):
     shuffled = ds.balance(fixture_index.sample(frac=1, random_state=9), ds.FIXTURE_SIZES)
     other = ds.balance(fixture_index, ds.FIXTURE_SIZES, seed=1)
     assert set(kept["path"]) == set(shuffled["path"]) != set(other["path"])
+    with pytest.raises(CourseError, match=r"train/surprise holds 30 images, fewer than the 31"):
+        ds.balance(fixture_index, {"train": 31})
 
 
 def test_the_fingerprint_stands_for_the_images(kept):
@@ -225,15 +213,6 @@ def test_the_fingerprint_stands_for_the_images(kept):
         assert ds.fingerprint(kept) != ds.fingerprint(changed), column
 
 
-def test_the_reports_sizes():
-    assert ds.REPORT_SIZES == {"train": 2999, "test": 599}
-
-
-def test_fewer_images_than_asked_for(fixture_index):
-    with pytest.raises(CourseError, match=r"train/surprise holds 30 images, fewer than the 31"):
-        ds.balance(fixture_index, {"train": 31})
-
-
 # loading
 
 def test_load_images_agrees_with_pillow(fixture_index):
@@ -243,8 +222,12 @@ def test_load_images_agrees_with_pillow(fixture_index):
     assert ids.dtype.kind == "U"
     for image, label, name, row in zip(images, labels, ids, rows.itertuples(), strict=True):
         np.testing.assert_array_equal(image[..., 0], np.asarray(Image.open(ds.FIXTURE / row.path)))
-        assert EMOTIONS[label] == row.emotion
-        assert name == row.path
+        assert (EMOTIONS[label], name) == (row.emotion, row.path)
+    frame = fixture_index.head(2).assign(path=["train/happy/Training_00000000.jpg", "x.jpg"])
+    for wrong, said in ((frame, r"has no usable image x.jpg. Index this dataset"),
+                        (fixture_index, r"Only images of happy.*Leave the others out")):
+        with pytest.raises(CourseError, match=said):
+            ds.load_images(FIXTURE, wrong)
 
 
 @pytest.mark.parametrize("seed", [{}, {"seed": 1}])
@@ -266,14 +249,6 @@ def test_odd_sizes_are_resized_in_memory_and_nothing_is_written(copy):
     expected = Image.open(copy / odd["path"].iloc[0]).resize((48, 48), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(image, np.asarray(expected))
     assert files_of(copy) == before
-
-
-def test_what_cannot_be_loaded(fixture_index):
-    frame = fixture_index.head(2).assign(path=["train/happy/Training_00000000.jpg", "x.jpg"])
-    with pytest.raises(CourseError, match=r"has no usable image x.jpg. Index this dataset"):
-        ds.load_images(FIXTURE, frame)
-    with pytest.raises(CourseError, match=r"Only images of happy.*Leave the others out"):
-        ds.load_images(FIXTURE, fixture_index)
 
 
 # another dataset: the table of names in course.py, and nothing else
