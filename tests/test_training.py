@@ -119,36 +119,35 @@ def small_network():
     return keras.Model(image, keras.layers.Dense(6, activation="softmax")(means), name="small")
 
 
-def test_a_run_holds_what_was_predicted(fixture_sets):
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        Settings().epochs = 1
-    lines, seen = [], []
-    run = train_tiny(fixture_sets, short(2, patience=None), log=lines.append,
-                     watch=seen.append)
-    assert len(lines) == len(run.history) == 2
-    assert [len(frame) for frame in seen] == [1, 2]
-    pd.testing.assert_frame_equal(seen[1], run.history)
+def test_a_run_holds_what_was_predicted_and_each_epoch_is_told_in_one_line(
+        fixture_sets, monkeypatch, tmp_path):
+    """Two clocks: the wall's goes on by 6000 s at each look, the processor's by 7."""
+    monkeypatch.setattr(training, "time", SimpleNamespace(
+        perf_counter=itertools.count(0, 6000).__next__,
+        process_time=itertools.count(0, 7).__next__))
+    lines, bars, seen, path = [], [], [], tmp_path / "run.npz"
+    monkeypatch.setattr(training, "tqdm", lambda batches, title, **_: bars.append(title) or batches)
+
+    def log(line):
+        lines.append(line)
+        path.with_suffix(".checkpoint").unlink()  # somebody tidies up: it costs nothing
+
+    run = train_tiny(fixture_sets, short(3, patience=None), log=log, watch=seen.append,
+                     save_to=path)
+    equal(run, load_run(path))
+    assert [len(frame) for frame in seen] == [1, 2, 3]
+    pd.testing.assert_frame_equal(seen[2], run.history)
     np.testing.assert_array_equal(run.labels, fixture_sets.test.labels)
     np.testing.assert_array_equal(run.ids, fixture_sets.test.ids)
     # The last weights were kept, so the last epoch's test numbers are the predictions' numbers.
-    assert run.accuracy == pytest.approx(run.history["val_accuracy"][2])
-    assert run.cross_entropy == run.history["val_cross_entropy"][2]
+    assert run.accuracy == pytest.approx(run.history["val_accuracy"][3])
+    assert run.cross_entropy == run.history["val_cross_entropy"][3]
     assert run.cross_entropy == pytest.approx(measured(run), rel=1e-4)
     assert (run.history["loss"] > run.history["cross_entropy"]).all(), "the penalty is in the loss"
     assert run.about["versions"]["keras"] == keras.__version__
     assert (run.about["dataset"], run.about["onednn"]) == ("fixture", True)
     assert run.settings | {"seed": 0, "dropout": [0.25, 0.25], "model": "tiny"} == run.settings
     assert "winograd" not in run.about and "begun_with" not in run.about
-
-
-def test_an_epoch_is_told_in_one_line_with_the_minutes_left(fixture_sets, monkeypatch):
-    """Two clocks: the wall's goes on by 6000 s at each look, the processor's by 7."""
-    monkeypatch.setattr(training, "time", SimpleNamespace(
-        perf_counter=itertools.count(0, 6000).__next__,
-        process_time=itertools.count(0, 7).__next__))
-    lines, bars = [], []
-    monkeypatch.setattr(training, "tqdm", lambda batches, title, **_: bars.append(title) or batches)
-    run = train_tiny(fixture_sets, short(3, patience=None), log=lines.append)
     assert bars == ["Epoch 1", "", "Epoch 2", "", "Epoch 3", "", ""], "tests go without a bar"
     assert run.history["seconds"].tolist() == [6000] * 3
     assert run.history["cpu_seconds"].tolist() == [7] * 3
@@ -159,6 +158,8 @@ def test_an_epoch_is_told_in_one_line_with_the_minutes_left(fixture_sets, monkey
         assert line == f"Epoch  {epoch}/3  6000 s  {told}{end}"
     row = run.history.assign(seconds=60.0).to_dict("records")[:1]
     assert training._epoch_line(row, 2).endswith(f"val_loss {row[0]['val_loss']:.4f}"), "a minute"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().epochs = 1
 
 
 @pytest.mark.parametrize(("title", "terminal", "shown"), [
@@ -459,20 +460,13 @@ def test_folder_room_and_company_are_looked_at_before_the_first_epoch(
         begin()
 
 
-def test_a_checkpoint_that_somebody_tidies_up_costs_nothing(fixture_sets, tmp_path):
-    path = tmp_path / "run.npz"
-    run = train_tiny(fixture_sets, short(1), save_to=path,
-                     log=lambda line: path.with_suffix(".checkpoint").unlink())
-    equal(run, load_run(path))
-
-
 @pytest.mark.parametrize("kept", [True, False])
 def test_an_interrupted_cell_ends_with_one_line(fixture_sets, tmp_path, kept):
     with pytest.raises(Stopped) as stopped:
-        train_tiny(fixture_sets, short(3), log=stop_after(2, error=KeyboardInterrupt),
+        train_tiny(fixture_sets, short(2), log=stop_after(1, error=KeyboardInterrupt),
                    save_to=tmp_path / "run.npz" if kept else None)
     line, = stopped.value._render_traceback_()
-    assert "2 of 3 epochs are finished" in line
+    assert "1 of 2 epochs are finished" in line
     assert ("run this again, and it goes on" in line) == kept
 
 
