@@ -139,14 +139,13 @@ OF_CSV = {
 }
 
 
-def same_as_the_fixture(data, fixture_index):
+def same_as_the_fixture(data, rows):
     """A CSV file holds no file names, and no images of another size."""
-    np.testing.assert_array_equal(data.pixels, FIXTURE.pixels)
-    index = ds.index_images(data)
+    np.testing.assert_array_equal(data.pixels, FIXTURE.pixels[rows.index])
+    index, rows = ds.index_images(data), rows.reset_index(drop=True)
     assert index["path"].is_unique
-    normal = fixture_index["path"] != ODD
-    same = [name for name in index if name != "path"]
-    pd.testing.assert_frame_equal(index.loc[normal, same], fixture_index.loc[normal, same])
+    normal, same = rows["path"] != ODD, [name for name in index if name != "path"]
+    pd.testing.assert_frame_equal(index.loc[normal, same], rows.loc[normal, same])
     assert tuple(index.loc[~normal, ["width", "height"]].iloc[0]) == SIZE
 
 
@@ -170,12 +169,13 @@ SPELLINGS = [  # train, test, then the classes of the course in its order, and d
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_one_table_of_names(fixture_index, make_csv, tmp_path, spelling):
     names = dict(zip((*ds.SPLITS, *ds.EMOTIONS, *ds.LEFT_OUT), spelling.split(), strict=True))
-    files = {f"{names[split]}/{names[emotion]}/{name}": content for (split, emotion, name), content
-             in ((path.split("/"), content) for path, content in FILES.items())}
-    pd.testing.assert_frame_equal(ds.index_images(written(tmp_path / "a", files)), fixture_index)
+    few = fixture_index[fixture_index["path"].isin(FEW)]
+    files = {f"{names[split]}/{names[emotion]}/{name}": FEW[f"{split}/{emotion}/{name}"]
+             for split, emotion, name in few["path"].str.split("/")}
+    found = ds.index_images(written(tmp_path / "a", files))
+    pd.testing.assert_frame_equal(found, few.reset_index(drop=True))
     for header in (("emotion", " Usage", " pixels"), ("Usage", "Emotion", "Pixels")):
-        same_as_the_fixture(make_csv(fixture_index["path"], FIXTURE.pixels, header, names),
-                            fixture_index)
+        same_as_the_fixture(make_csv(few["path"], FIXTURE.pixels[few.index], header, names), few)
 
 
 def test_validation_and_test_together(tmp_path):
@@ -495,12 +495,15 @@ def test_an_unusual_way_of_packing(make_zip, kind):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_member_twice(make_zip):
+@pytest.mark.parametrize("twice, content, said", [
+    (VICTIM, b"another", "x.zip holds train/sad/.*Training_00001003.jpg twice. Pack it again"),
+    ("a.csv", b"emotion,pixels,Usage\n", "x.zip holds more than one dataset, in .*a.csv and in")])
+def test_a_member_twice(make_zip, twice, content, said):
     data = make_zip()
-    with zipfile.ZipFile(data.root, "a") as file:
-        file.writestr(VICTIM, b"another")
-        file.writestr(VICTIM, b"another")
-    refused(data, "x.zip holds train/sad/.*Training_00001003.jpg twice. Pack it again")
+    with zipfile.ZipFile(data.root, "a" if twice == VICTIM else "w") as file:
+        file.writestr(twice, content)
+        file.writestr(twice, content)
+    refused(data, said)
 
 
 # CSV files
