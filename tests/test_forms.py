@@ -535,8 +535,8 @@ def test_a_bad_row_is_left_out_and_a_bad_line_named(fixture_index, make_csv, lin
 def test_a_large_csv_and_a_long_line(tmp_path, monkeypatch):
     monkeypatch.setattr(forms, "MAX_BYTES", 10_000)
     line = ROW.replace(" 7,", f"{4000 * ' 7'},")
-    refused(written(tmp_path, {"": f"emotion,pixels,Usage\n{line}\n".encode()}),
-            "x, line 2, from .* is not an emotion")
+    for text in (f"emotion,pixels,Usage\n{line}\n", "Usage,emotion,pixels\nTraining\n"):
+        refused(written(tmp_path, {"": text.encode()}), "x, line 2, from .* is not an emotion")
     monkeypatch.setattr(forms, "MAX_TOTAL", 100_000)
     refused(written(tmp_path, {"": f"emotion,pixels,Usage\n{30 * (ROW + chr(10))}".encode()}),
             "x holds more than 100,000 bytes")
