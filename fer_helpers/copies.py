@@ -24,7 +24,7 @@ def copies_in_train(frame: pd.DataFrame) -> pd.Series:
     exact = frame["digest"].isin(frame.loc[train, "digest"])
     near = frame["group"].isin(frame.loc[train, "group"])
     kind = np.select([train, exact, near], ["", "exact", "near"], "")
-    return pd.Series(kind, index=frame.index, name="copy_in_train", dtype=str)
+    return pd.Series(kind, index=frame.index, name="copy_in_train")
 
 
 def known_copies(ids: np.ndarray, seed: int = 0) -> pd.DataFrame:

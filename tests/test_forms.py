@@ -95,15 +95,15 @@ OF_IMAGES = {
     "tar.gz in a zip in a folder":
         lambda: {"x": zipped({"fer2013.tar.gz": gzip.compress(tarred(FILES), 1)})},
     "a second copy deeper": lambda: {"": zipped(FILES | under("images", FILES))},
-    "a zip beside what was unpacked": lambda: FILES | {"archive.zip": zipped(FEW)},
+    "a zip above what was unpacked": lambda: under("a/b", FILES) | {"archive.zip": zipped(FEW)},
     "a CSV file above the images": lambda: under("b", FILES) | {"a": b"emotion,pixels,Usage\n"},
     "systems' leftovers": lambda: FILES | under("train/happy", dict.fromkeys(
         ("desktop.ini", "Icon\r", "Thumbs.db", ".DS_Store", "@eaDir/a.jpg"), b"x")) | under(
         "__MACOSX", FILES),
     "a zip with other files": lambda: {"": zipped(FILES | dict.fromkeys((
         "__MACOSX/train/sad/._a.jpg", "train/.DS_Store", "README.txt", "train/sad/Thumbs.db",
-        "train/notes.txt", "../train/sad/a.jpg", "..\\evil.jpg", "/etc/evil.jpg",
-        "train/sad/deeper/a.jpg"), b"x"))},
+        "train/notes.txt", "train/sad/empty/", "../train/sad/a.jpg", "..\\evil.jpg",
+        "/etc/evil.jpg", "train/sad/deeper/a.jpg"), b"x"))},
 }
 
 
@@ -189,7 +189,9 @@ def test_validation_and_test_together(tmp_path):
 # what is no dataset is known, and told what to do about
 
 NO_DATASETS = {
-    "nothing": ({".gitkeep": b""}, "x holds no dataset that the course can read. Point FER_DATA"),
+    "nothing": ({".gitkeep": b"", "train": b"a file"},
+                "x holds no dataset that the course can read. Point FER_DATA"),
+    "other folders": ({"": zipped({"train/a/b/x": b"x"})}, "no dataset that the course can read"),
     "FER+": ({"fer2013new.csv": b"Usage,Image name,neutral\n"}, "FER.'s votes, which the course"),
     "train.csv": ({"train.csv": b"emotion,pixels\n"}, "train.csv is a part of the compet.*Point"),
     "test.csv": ({"": b"pixels\n1 2 3\n"}, "x is a part of .*, without labels. Point FER_DATA"),
@@ -202,7 +204,7 @@ NO_DATASETS = {
     "another CSV": ({"": b"a,b,c\n"}, "no dataset that the course can read. Point FER_DATA"),
     "three levels down": (under("a/b/c", FEW), "no dataset that the course can read"),
     "UTF-16": ({"": "emotion,pixels,Usage\n".encode("utf-16")}, "no dataset that the course"),
-    "no splits": ({path.partition("/")[2]: b"x" for path in FEW},
+    "no splits": ({path.partition("/")[2]: b"x" for path in FEW} | {"notes/x": b"x"},
                   "x has folders of classes, but not in both train/ and test/. Point FER_DATA"),
     "one split": ({path: b"x" for path in FEW if path.startswith("train")},
                   "x has folders of classes, but not in both train/ and test/. Point FER_DATA"),
