@@ -18,7 +18,6 @@ from fer_helpers.plotting import (
     TEST_COLOUR,
     TRAIN_COLOUR,
 )
-from machinery.files import CourseError
 
 RNG = np.random.default_rng(0)
 LABELS, PREDICTIONS = RNG.integers(0, 6, 200), RNG.integers(0, 6, 200)
@@ -110,13 +109,6 @@ def test_a_picture_that_looks_the_same_is_left_as_it_is(folder):
         assert (path.stat().st_mtime_ns == before) == stays
 
 
-def test_an_unwritable_figures_folder(tmp_path, monkeypatch):
-    (tmp_path / "taken").write_text("a file where the folder should be")
-    monkeypatch.setenv("FER_FIGURES", str(tmp_path / "taken"))
-    with pytest.raises(CourseError, match=r"taken.*cannot be written.*Check that the folder"):
-        plotting.save_figure(DRAW["layers"](), "x", "fixture")
-
-
 # what each shows
 
 @pytest.mark.parametrize("colours", [None, ["red"] * 5 + ["blue"]])
@@ -126,10 +118,8 @@ def test_images_are_shown_in_their_greys_each_under_its_title(colours):
     assert len(figure.axes) == 8
     for axis, image, title in zip(figure.axes, IMAGES, "abcdef", strict=False):
         [shown] = axis.images
-        assert shown.get_clim() == (0, 255)
+        assert (shown.get_clim(), shown.get_cmap().name) == ((0, 255), "gray")
         np.testing.assert_array_equal(shown.get_array(), image[..., 0])
-        black, grey, white = shown.to_rgba(np.array([[0, 128, 255]]))[0, :, :3]
-        assert (*black, *white) == (0, 0, 0, 1, 1, 1) and grey == pytest.approx([0.5] * 3, abs=0.01)
         assert axis.get_title() == title
         assert axis.title.get_color() == ("black" if not colours else colours["abcdef".find(title)])
         assert all(spine.get_visible() for spine in axis.spines.values())
@@ -139,8 +129,6 @@ def test_images_are_shown_in_their_greys_each_under_its_title(colours):
     assert figure.get_suptitle() == ""
     assert [axis.get_ylabel() for axis in figure.axes] == ["one", *[""] * 3, "two", *[""] * 3]
     assert len(plotting.plot_image_grid(IMAGES[:1], ["a"], 1).axes) == 1
-    with pytest.raises(ValueError, match="shorter"):
-        plotting.plot_image_grid(IMAGES, ["a"], 4)
 
 
 def test_layer_table_shows_both_and_marks_what_differs_only():
