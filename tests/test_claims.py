@@ -301,6 +301,13 @@ def test_designs_are_compared_by_one_rule(now, monkeypatch):
     pd.testing.assert_series_equal(found.loc["it"], expected, check_names=False)
 
 
+@pytest.mark.parametrize(("low", "high", "passed"), [
+    (0.01, 0.05, True), (-0.05, -0.01, False), (-0.01, 0.05, None), (np.nan, np.nan, None),
+    ([0.1, 0.2], [0.3, 0.4], True), ([0.1, -0.2], [0.3, 0.4], None), ([0.1, -2], [0.3, -1], False)])
+def test_one_rule_for_differences(now, low, high, passed):
+    assert now["settled"]({"low": low, "high": high}) is passed
+
+
 @pytest.mark.parametrize(("low", "high", "better", "alike"), [
     (-0.05, 0.02, True, None), (-0.02, 0.02, True, True), (-0.02, 0.04, None, None),
     (0.01, 0.02, False, True), (0.04, 0.05, False, False), (-0.05, -0.04, True, False)])

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,8 +21,8 @@ from fer_helpers.course import COURSE
 LOCK = (COURSE / "requirements.lock").read_text("utf-8")
 PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text("utf-8"))["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
-for name in ("jax", "torch"):  # gigabytes, and another package on each kind of machine
-    OPTIONAL.pop(name)
+# Each takes gigabytes, and another package on each kind of machine.
+NOT_LOCKED = [OPTIONAL.pop(name) for name in ("jax", "torch")]
 DIRECT, ALL = ([re.match(r"[\w-]+", requirement)[0] for requirement in requirements]
                for requirements in (PROJECT["dependencies"] + OPTIONAL["test"],
                                     sum(OPTIONAL.values(), PROJECT["dependencies"])))
@@ -32,6 +33,11 @@ def test_environment_yml_takes_every_version_from_the_lock():
     *conda, pip = environment["dependencies"]
     assert conda == ["python=3.12", "pip"]
     assert pip == {"pip": ["-r requirements.lock"]}
+
+
+def test_pyproject_pins_nothing():
+    for requirement in sum([*OPTIONAL.values(), *NOT_LOCKED], PROJECT["dependencies"]):
+        assert "==" not in requirement and "~=" not in requirement
 
 
 def test_every_package_is_locked_once_with_hashes_and_without_addresses():
@@ -97,17 +103,43 @@ def test_pip_installs_what_uv_cannot(monkeypatch, argument, broken, expected, st
 
 def test_every_file_is_read_and_written_as_utf_8():
     """Windows reads in the system's own encoding otherwise, and some files hold é and ×."""
+    found = []
     for path in [*COURSE.glob("fer_helpers/*.py"), *COURSE.glob("machinery/*.py"),
                  *COURSE.glob("tools/*.py"), COURSE / "docs" / "conf.py"]:
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
-            name = getattr(getattr(call, "func", None), "attr", "")
-            if name in ("read_text", "write_text"):
-                says_how = call.keywords or len(call.args) > (name == "write_text")
-                assert says_how, f"{path.name}:{call.lineno}"
+            if isinstance(call, ast.Call) and (what := careless(call)):
+                found.append(f"{path.name}:{call.lineno} {what}")
+    assert found == []
 
 
-def test_the_git_of_windows_changes_no_byte():
-    assert "* text=auto eol=lf\n" in (COURSE / ".gitattributes").read_text("utf-8")
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not here")
+def test_the_git_of_windows_changes_no_byte(tmp_path):
+    names = [".gitattributes", "data/fixture/SHA256SUMS", "notebooks/01_data_audit.ipynb"]
+    git = ["git", "-C", str(tmp_path), "-c", "core.autocrlf=true"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for name in names:
+        (tmp_path / Path(name).name).write_bytes((COURSE / name).read_bytes())
+    subprocess.run([*git, "add", "."], check=True)
+    for name in names:
+        (tmp_path / Path(name).name).unlink()
+    subprocess.run([*git, "checkout", "-q", "."], check=True)
+    for name in names:
+        assert (tmp_path / Path(name).name).read_bytes() == (COURSE / name).read_bytes()
+
+
+def careless(call):
+    """Return the name of a call that reads or writes text without saying how."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    says = len(call.args) > (name == "write_text") or any(
+        keyword.arg == "encoding" for keyword in call.keywords)
+    return name if name in ("read_text", "write_text") and not says else ""
+
+
+def test_what_is_careless():
+    calls = ["p.read_text()", "p.write_text(x)", "p.read_text('utf-8')", "p.write_text(x, 'utf-8')",
+             "p.read_text(encoding='utf-8')", "p.read_bytes()"]
+    assert [bool(careless(ast.parse(call).body[0].value)) for call in calls] == [
+        True, True, False, False, False, False]
 
 
 # The check
@@ -197,7 +229,8 @@ def test_check_finds_what_cannot_be_read_or_written(monkeypatch, checked, tmp_pa
 
 
 @pytest.mark.parametrize("locale", [
-    {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}, {"PYTHONIOENCODING": "cp1252"}])
+    {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
+    {"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "gbk"}, {"PYTHONIOENCODING": "shift_jis"}])
 def test_check_speaks_under_every_locale(locale, copy):
     """The path of the dataset has letters that these encodings lack."""
     place = copy.rename(copy.with_name("données 表情 ₿"))

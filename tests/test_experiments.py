@@ -108,6 +108,16 @@ def test_validation_is_of_train_and_shares_no_picture_with_the_rest():
     assert not index["split"].equals(plan.hold_out(marked, seed=1)["split"])
 
 
+def test_whole_groups_are_held_out():
+    """On FER-2013's own groups, where images drawn one by one would share pictures."""
+    known = images()
+    index = plan.hold_out(known)
+    held, rest = (set(index.loc[index["split"] == split, "group"]) for split in ds.SPLITS[::-1])
+    assert held and rest and not held & rest
+    single = index.sample(4000, random_state=0)
+    assert single["group"].isin(index.drop(single.index)["group"]).sum() > 100
+
+
 def test_notebook_10_shows_the_split_that_was_climbed_on():
     cells = nbformat.read(COURSE / "notebooks" / "10_beyond_the_report.ipynb", as_version=4).cells
     shown = {"images": images, "EMOTIONS": EMOTIONS, "model_selection": model_selection}

@@ -1,8 +1,11 @@
 """Planted copies are found, changed ones too; counts are as an independent count."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageEnhance, ImageOps
 
 from experiments import near_copies
 from fer_helpers import copies
@@ -64,6 +67,33 @@ def test_the_original_has_the_groups_that_are_shipped(copy, marked, monkeypatch)
 
 
 # similarity
+
+def saved_badly(image):
+    image.save(buffer := io.BytesIO(), "JPEG", quality=30)
+    return Image.open(buffer)
+
+
+CHANGES = {
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.3),
+    "less contrast": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
+    "mirrored": ImageOps.mirror, "saved badly": saved_badly,
+    "mirrored and darker": lambda image: ImageOps.mirror(image).point(lambda v: v * 0.7),
+    "sharpened": lambda image: ImageEnhance.Sharpness(image).enhance(2),
+}
+
+
+def test_a_changed_copy_is_found():
+    """Ten pictures of the fixture, each changed in every way, among the others."""
+    chosen = np.arange(100, 110)
+    changed = [np.asarray(change(Image.fromarray(FIXTURE.pixels[i])))
+               for change in CHANGES.values() for i in chosen]
+    pairs = near_copies.similar_pairs(np.concatenate([FIXTURE.pixels, changed]))
+    found = pairs[pairs["similarity"] >= near_copies.SIMILAR]
+    links = {*zip(found["first"], found["second"], strict=True)}
+    for k, name in enumerate(CHANGES):
+        wanted = {(i, len(FIXTURE.pixels) + 10 * k + j) for j, i in enumerate(chosen)}
+        assert len(links & wanted) >= 8, name
+
 
 def test_similarity_is_the_cosine_of_whitened_eigenface_coordinates():
     """The same by hand, with another way to the eigenfaces: a singular value decomposition."""

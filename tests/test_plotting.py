@@ -129,6 +129,8 @@ def test_images_are_shown_in_their_greys_each_under_its_title(colours):
     assert figure.get_suptitle() == ""
     assert [axis.get_ylabel() for axis in figure.axes] == ["one", *[""] * 3, "two", *[""] * 3]
     assert len(plotting.plot_image_grid(IMAGES[:1], ["a"], 1).axes) == 1
+    with pytest.raises(ValueError, match="shorter"):
+        plotting.plot_image_grid(IMAGES, ["a"], 4)
 
 
 def test_layer_table_shows_both_and_marks_what_differs_only():

@@ -94,6 +94,8 @@ def test_all_pages_are_there_in_the_order_of_the_course(site, pages):
     for one, following in itertools.pairwise(NOTEBOOKS):
         page = pages[(site / "notebooks" / f"{one}.html").resolve()]
         assert f"{following}.html" in page.links
+    first = pages[(site / "notebooks" / f"{NOTEBOOKS[0]}.html").resolve()]
+    assert any(address.startswith("../_images/") for address in first.loads), "the figures"
 
 
 def test_every_link_inside_leads_somewhere(pages):
@@ -152,6 +154,19 @@ def test_make_notebooks_shows_what_was_run_here_unless_the_notebook_is_newer(
                                               note_dependency=lambda path: None))
     runpy.run_path(COURSE / "docs" / "conf.py")["complete"](app, "notebooks/01", text := [""])
     assert f"# {shown}" in text[0]
+
+
+def test_what_is_wrong_is_found(tmp_path):
+    """The checks above can fail."""
+    path = tmp_path / "bad.html"
+    path.write_text("""<style>@import "https://x/a.css"; a {background: url(b.png)}</style>
+        <script src="//x/c.js"></script> <a href="gone.html">1</a> <a href="#nowhere">2</a>
+        <p id="here" style="background: url('http://x/d.png')"></p> <img src="gone.png">
+        <img alt="?" src="#here"> <a href="#here">3</a> <a href="https://doi.org/10.1">4</a>""")
+    page = Page(path)
+    assert from_outside(page) == ["//x/c.js", "https://x/a.css", "http://x/d.png"]
+    assert broken(page, {path.resolve(): page}) == ["gone.html", "#nowhere", "gone.png"]
+    assert page.texts == ["", "?"]
 
 
 # Slides
