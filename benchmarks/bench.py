@@ -121,14 +121,13 @@ def prepared(way: str, network: str, folder: str, steps: int) -> dict:
                 "input": lambda: timed(lambda: [next(batches) for _ in range(steps)])}
     images = draw_images(BATCH * steps)[..., None]
     labels = np.arange(len(images)) % len(EMOTIONS)
+    batches = np.split(images, steps)
     network = build()
     if way == "PyTorch":
-        step = in_pytorch(network, settings.learning_rate)
-        return {"step": lambda: timed(lambda: [step(images[i::steps], labels[i::steps])
-                                               for i in range(steps)])}
+        step, true = in_pytorch(network, settings.learning_rate), np.split(labels, steps)
+        return {"step": lambda: timed(lambda: list(map(step, batches, true)))}
     speed_up(network)
     model = training.compiled(network, settings)
-    batches = np.split(images, steps)
     front = keras.Sequential(model.layers[:2])  # scaling and augmentation
     deliver = tensorflow.function(lambda batch: front(batch, training=True))
     return {"step": lambda: timed(training.mean_over_batches, model.train_on_batch,
@@ -142,31 +141,31 @@ def in_pytorch(network, rate: float):
     import torch
     from torch import nn
 
-    def same(layer):
-        if hasattr(layer, "kernel"):
-            wide = nn.LazyConv2d if layer.kernel.ndim == 4 else nn.LazyLinear
-            count = layer.kernel.shape[-1]
-            own = wide(count, 3, padding="same") if layer.kernel.ndim == 4 else wide(count)
-            own.penalty = float(layer.kernel_regularizer.l2) if layer.kernel_regularizer else 0.0
-            return [own, nn.ReLU()] if layer.activation.__name__ == "relu" else [own]
-        return {"BatchNormalization": lambda: [nn.LazyBatchNorm2d()],
-                "MaxPooling2D": lambda: [nn.MaxPool2d(2)], "Flatten": lambda: [nn.Flatten()],
-                "Dropout": lambda: [nn.Dropout(layer.rate)]}[type(layer).__name__]()
+    from machinery.keras_quietly import keras
 
-    model = nn.Sequential(*(part for layer in network.layers for part in same(layer)))
+    same = {"Conv2D": lambda layer: nn.LazyConv2d(layer.filters, 3, padding="same"),
+            "Dense": lambda layer: nn.LazyLinear(layer.units),
+            "BatchNormalization": lambda _: nn.LazyBatchNorm2d(),
+            "MaxPooling2D": lambda _: nn.MaxPool2d(2), "Flatten": lambda _: nn.Flatten(),
+            "Dropout": lambda layer: nn.Dropout(layer.rate)}
+    parts, penalties = [], []
+    for layer in network.layers:
+        parts.append(same[type(layer).__name__](layer))
+        if penalty := getattr(layer, "kernel_regularizer", None):
+            penalties.append((float(penalty.l2), parts[-1]))
+        if getattr(layer, "activation", None) is keras.activations.relu:
+            parts.append(nn.ReLU())
+    model = nn.Sequential(*parts)
     model(torch.zeros(2, 1, IMAGE_SIZE, IMAGE_SIZE))  # now the layers know their sizes
     optimizer = torch.optim.Adam(model.parameters(), rate)
 
     def step(images, labels):
         optimizer.zero_grad()
         scores = model(torch.tensor(images).movedim(-1, 1) / 255)
-        loss = nn.functional.cross_entropy(scores, torch.tensor(labels)) + sum(
-            part.penalty * part.weight.square().sum() for part in model
-            if getattr(part, "penalty", 0))
-        loss.backward()
+        loss = nn.functional.cross_entropy(scores, torch.tensor(labels))
+        (loss + sum(l2 * part.weight.square().sum() for l2, part in penalties)).backward()
         optimizer.step()
 
-    step.parameters = sum(one.numel() for one in model.parameters())
     return step
 
 
@@ -240,13 +239,15 @@ def processes():
 
 def time_network(network: str, folder: Path, sizes) -> list[dict]:
     """Time input and steps of a network in all ways, in turns."""
-    rows, ways_in = [], [way for way in WAYS if way != "PyTorch"]  # its images need no delivery
+    rows = []
     with processes() as ask:
         count = ask["course"](operations, network)
         for what, repeat in itertools.product(["input", "step"], range(-1, sizes.repeats)):
             peak = ask["course"](peak_of_machine, sizes.side)
             print(f"{what}, {network}: {repeat + 1} of {sizes.repeats}", file=sys.stderr)
-            for way in WAYS if what == "step" else ways_in:
+            for way in WAYS:
+                if (what, way) == ("input", "PyTorch"):  # its images need no delivery
+                    continue
                 wall, cpu = ask[way](in_process, what, way, network, str(folder), sizes.steps)
                 rows.append({"what": f"{what}, {network}", "way": way, "repeat": repeat,
                              "wall": wall, "cpu": cpu, "peak": peak, "operations": count,
