@@ -27,7 +27,8 @@ def similar_pairs(pixels: np.ndarray) -> pd.DataFrame:
     little, and what is particular to one picture counts much. Blank images have no description.
 
     Returns one row a pair whose cosine is at least ``LISTED``: ``first`` and ``second`` (positions
-    in ``pixels``, first < second), ``similarity`` (the cosine, -1 to 1) and ``mirrored`` (bool).
+    in ``pixels``, first < second), ``similarity`` (the cosine, -1 to 1, rounded: the last digits
+    are the processor's) and ``mirrored`` (bool).
     """
     plain, mirrored = _small(pixels), _small(pixels[:, :, ::-1])
     shown = np.flatnonzero(plain.any(axis=1))  # not blank
@@ -46,7 +47,7 @@ def similar_pairs(pixels: np.ndarray) -> pd.DataFrame:
             first, second = np.divmod(np.flatnonzero(cosines >= LISTED), cosines.shape[1])
             found.append(pd.DataFrame({
                 "first": shown[first + start], "second": shown[second + start],
-                "similarity": cosines[first, second].clip(max=1), "mirrored": others is turned,
+                "similarity": cosines[first, second].round(5), "mirrored": others is turned,
             }))
     pairs = pd.concat(found).query("first < second")
     best = pairs.sort_values("similarity", ascending=False, kind="stable")
