@@ -11,6 +11,7 @@ import sys
 import zipfile
 
 import nbformat
+import notebook_files
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,9 +115,7 @@ def functions_of():
     """Read the functions that a notebook defines, and what it imports, without running it."""
 
     def read(name):
-        cells = nbformat.read(COURSE / "notebooks" / f"{name}.ipynb", as_version=4).cells
-        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code"
-                         and "control" not in cell.metadata.get("tags", []))
+        code = "\n".join(cell.source for cell in notebook_files.code_cells(name))
         wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef)
         tree = ast.parse(code)
         tree.body = [node for node in tree.body if isinstance(node, wanted)]
@@ -152,9 +151,8 @@ def sentences():
     """Read the texts of a notebook's pictures, in their order, from the cells that show them."""
 
     def read(name):
-        cells = nbformat.read(COURSE / "notebooks" / f"{name}.ipynb", as_version=4).cells
-        return [cell.metadata.alt for cell in cells for output in cell.get("outputs", [])
-                if "image/png" in output.get("data", {})]
+        return [cell.metadata.alt for cell in notebook_files.code_cells(name)
+                for output in cell.outputs if "image/png" in output.get("data", {})]
 
     return read
 

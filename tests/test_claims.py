@@ -4,7 +4,7 @@ import copy
 import functools
 import re
 
-import nbformat
+import notebook_files
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,11 +22,10 @@ from fer_helpers import (
     report,
     runs,
 )
-from fer_helpers.course import COURSE, EMOTIONS
+from fer_helpers.course import EMOTIONS
 from fer_helpers.runs import Run
 
-NOTEBOOK = nbformat.read(COURSE / "notebooks" / "09_claim_by_claim.ipynb", as_version=4)
-CODE = [cell for cell in NOTEBOOK.cells if cell.cell_type == "code"]
+CODE = notebook_files.code_cells(9)
 GRID = [f"grid/{name}" for name in WHOLE_GRID if "later" not in name]
 
 
@@ -281,14 +280,14 @@ def test_every_claim_has_a_counter_example(now):
 
 
 def test_the_verdicts_that_are_defined_are_those_that_can_be_given(now):
-    text = next(cell.source for cell in NOTEBOOK.cells if cell.id == "words")
+    text = next(cell.source for cell in notebook_files.read(9).cells if cell.id == "words")
     defined = re.findall(r"^- \*\*(.*?)\*\*:", text, re.MULTILINE)
     given = {said for _, _, said in EXAMPLES} | {row["verdict"] for row in now["rows"].values()}
     assert set(defined) == given == set(now["LOOKS"])
 
 
 def test_each_row_of_the_table_leads_to_a_heading(now):
-    text = "\n".join(cell.source for cell in NOTEBOOK.cells if cell.cell_type == "markdown")
+    text = "\n".join(notebook_files.texts(9))
     for place in {row["where"] for row in now["rows"].values()}:
         anchor = place.replace(" ", "-")  # as Jupyter makes it from the heading
         assert f'<a id="{anchor}"></a>\n\n## {place}\n' in text

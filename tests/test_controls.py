@@ -5,15 +5,12 @@ import time
 
 import ipywidgets
 import matplotlib.pyplot as plt
-import nbformat
+import notebook_files
 import pytest
 
-from fer_helpers.course import COURSE
-
 TAGS = ["control", "nbval-skip", "remove-cell", "skip-execution"]
-NOTEBOOKS = {path.stem[:2]: nbformat.read(path, as_version=4)
-             for path in sorted((COURSE / "notebooks").glob("*.ipynb"))}
-CONTROLS = [(number, cell) for number, notebook in NOTEBOOKS.items() for cell in notebook.cells
+CONTROLS = [(name[:2], cell) for name in notebook_files.NAMES
+            for cell in notebook_files.read(name).cells
             if "control" in cell.metadata.get("tags", [])]
 MOVED = [(number, cell) for number, cell in CONTROLS if "interact" in cell.source]
 
@@ -25,7 +22,7 @@ def named(controls):
 
 @named(CONTROLS)
 def test_a_control_is_left_out_of_pages_and_runs_and_says_so_itself(number, cell):
-    assert "widgets" not in NOTEBOOKS[number].metadata
+    assert "widgets" not in notebook_files.read(number).metadata
     assert cell.metadata == {"tags": TAGS}
     assert cell.outputs == [] and cell.execution_count is None
     assert re.match(r"(# .*\n)*# .*JupyterLab only", cell.source)
@@ -47,7 +44,7 @@ def drawn():
 @named(MOVED)
 def test_a_control_reacts_fast_from_end_to_end(number, cell, needed_by, monkeypatch, capsys):
     names = {"display": id}
-    for one in needed_by(NOTEBOOKS[number].cells, cell.id)[:-1]:
+    for one in needed_by(notebook_files.read(number).cells, cell.id)[:-1]:
         exec(one.source, names)
     plt.close("all")
     made = []

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import course as tool
 import pytest
+from notebook_files import NAMES
 
 from fer_helpers.course import COURSE
 
-NAMES = sorted(path.stem for path in COURSE.glob("notebooks/*.ipynb"))
 ODD = "it's a #1 100% Ò 表 $HOME $ course"
 
 
@@ -43,7 +43,8 @@ def ran(monkeypatch, tmp_path):
      ["tools/run_notebooks.py --jobs 1 01_data_audit 06_copies"]),
     ("figures NAMES=02", ["tools/run_notebooks.py --jobs 2 02_augmentation_preview"]),
     ("notebooks", ["tools/run_notebooks.py --jobs 2 " + " ".join(NAMES)]),
-    ("test JOBS=3", ["-m ruff check", "-m pytest -n 3 --dist loadscope --no-loadscope-reorder"]),
+    ("test JOBS=3", ["-m ruff check", "-m mypy",
+                     "-m pytest -n 3 --dist loadscope --no-loadscope-reorder"]),
     ("slides", ["tools/make_slides.py"]), ("bench", ["benchmarks/bench.py"]), ("setup", []),
 ])
 def test_what_a_command_runs(ran, words, expected):

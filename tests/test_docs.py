@@ -7,7 +7,7 @@ import re
 import check_outputs
 import lesson
 import make_sheets
-import nbformat
+import notebook_files
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,8 +32,7 @@ def rows(text):
 @functools.cache
 def prose(notebook):
     """Return the words of a notebook: no code, no marks, one line, lower case."""
-    cells = nbformat.read(COURSE / "notebooks" / notebook, as_version=4).cells
-    text = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    text = " ".join(notebook_files.texts(notebook.removesuffix(".ipynb")))
     return " ".join(re.sub(r"\]\([^)]*\)|`[^`]*`|[*\[]", " ", text).casefold().split())
 
 
@@ -90,9 +89,8 @@ LESSONS = [(number, one) for number, plan in enumerate(TABLE["plan"]) for one in
 @functools.cache
 def sections(number):
     """Return the sections of a notebook: what stands in each, code and text."""
-    cells = nbformat.read(lesson.notebook_path(number), as_version=4).cells
-    text = "\n\n".join(cell.source if cell.cell_type == "markdown" else
-                       re.sub("^#", " #", cell.source, flags=re.MULTILINE) for cell in cells)
+    text = "\n\n".join(cell.source if cell.cell_type == "markdown" else re.sub(
+        "^#", " #", cell.source, flags=re.MULTILINE) for cell in notebook_files.read(number).cells)
     parts = re.split(r"^#+ (.*)$", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -172,10 +170,9 @@ QUOTED = {  # in lesson.toml: notebook, and what it prints there
 def test_a_number_in_the_notes_is_the_one_that_its_notebook_prints(said):
     number, shown = QUOTED[said]
     assert any(said in step.get(key, "") for step in TABLE["step"] for key in ("then", "notes"))
-    cells = nbformat.read(lesson.notebook_path(number), as_version=4).cells
     assert re.search(shown, "\n".join(
         output.get("text", "") + output.get("data", {}).get("text/plain", "")
-        for cell in cells for output in cell.get("outputs", [])))
+        for cell in notebook_files.code_cells(number) for output in cell.outputs))
 
 
 def test_the_pages_are_written_from_the_table():
@@ -286,8 +283,8 @@ def test_what_readme_and_slides_say_holds_for_the_runs_that_come_with_the_course
         assert COUNTED[sentence]()
     else:
         number, words = GUARDED[sentence]
-        cells = nbformat.read(lesson.notebook_path(number), as_version=4).cells
-        assert any(re.search(f'assert .*# .*"{re.escape(words)}"', cell.source) for cell in cells)
+        assert any(re.search(f'assert .*# .*"{re.escape(words)}"', cell.source)
+                   for cell in notebook_files.code_cells(number))
 
 
 def test_every_slide_with_a_picture_of_our_runs_is_guarded():
@@ -317,10 +314,9 @@ def test_a_sheet_is_a_page_and_its_words_stay_on_it(name):
 
 def test_the_sheets_agree_with_the_notebooks():
     parts = make_sheets.convolution(make_sheets.SQUARE)
-    assert f"nine = {parts['after max pooling'].tolist()}" in "".join(
-        cell.source for cell in nbformat.read(lesson.notebook_path(3), as_version=4).cells)
-    sources = "\n".join(cell.source
-                      for cell in nbformat.read(lesson.notebook_path(4), as_version=4).cells)
+    third, sources = ("\n".join(cell.source for cell in notebook_files.read(number).cells)
+                      for number in (3, 4))
+    assert f"nine = {parts['after max pooling'].tolist()}" in third
     given = re.search(r"^three_faces = (\{.*?\})$", sources, re.MULTILINE | re.DOTALL)[1]
     assert all((eval(given, {"laboratory": laboratory})[name] == face).all()
                for name, face in THREE_FACES.items())

@@ -10,19 +10,17 @@ from types import SimpleNamespace
 
 import course as tool
 import name_repository
-import nbformat
 import pytest
+from notebook_files import NAMES, code_cells
 
 from fer_helpers.course import COURSE
 
 REPOSITORY = tomllib.loads(
     (COURSE / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["repository"]
-NAMES = sorted(path.stem for path in COURSE.glob("notebooks/*.ipynb"))
 
 
 def first_cell(name):
-    cells = nbformat.read(COURSE / "notebooks" / f"{name}.ipynb", as_version=4).cells
-    return next(cell for cell in cells if cell.cell_type == "code")
+    return code_cells(name)[0]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,7 +15,8 @@ PAIRS = st.lists(st.tuples(CLASS, CLASS), min_size=1, max_size=40)  # label, pre
 MEASURES = ["precision", "recall", "f1-score"]
 
 
-@pytest.mark.filterwarnings("error")  # a class without images is nothing to warn of
+@pytest.mark.filterwarnings(  # a class without images is nothing to warn of
+    "error::RuntimeWarning", "error::sklearn.exceptions.UndefinedMetricWarning")
 @given(PAIRS)
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_tables_are_what_counting_gives(pairs):

@@ -7,6 +7,7 @@ import shutil
 import check_exercises
 import matplotlib.pyplot as plt
 import nbformat
+import notebook_files
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,26 +15,25 @@ import pytest
 from fer_helpers.course import COURSE
 from fer_helpers.notebook import check
 
-NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4).cells
-             for path in sorted((COURSE / "notebooks").glob("*.ipynb"))}
 BOXED = re.compile(r'<div class="alert alert-info">\n\n(.+)\n\n</div>', re.DOTALL)
 ANSWER = re.compile(r"^\w+ = None\b.*$", re.MULTILINE)
 SOLUTION = re.compile(
     r"<details><summary>Solution</summary>\n\n.+?\n\n```python\n(.+)\n```\n\n</details>", re.DOTALL)
 
-notebook = pytest.mark.parametrize("name", NOTEBOOKS)
+notebook = pytest.mark.parametrize("name", notebook_files.NAMES)
 
 
 def exercises(name):
     """Give the prompt, the cell to answer in, the cell that checks it, and the solution."""
-    cells = NOTEBOOKS[name]
+    cells = notebook_files.read(name).cells
     return [cells[i - 1:i + 3] for i, cell in enumerate(cells)
             if "exercise" in cell.metadata.get("tags", [])]
 
 
 @notebook
 def test_there_are_at_least_three_and_each_is_checked(name):
-    checked = [cell.id for cell in NOTEBOOKS[name] if re.search(r"^check\(", cell.source, re.M)]
+    checked = [cell.id for cell in notebook_files.code_cells(name)
+               if re.search(r"^check\(", cell.source, re.MULTILINE)]
     assert checked == [cells[2].id for cells in exercises(name)]
     assert len(checked) >= 3, "copy their four cells from another notebook"
 
@@ -62,7 +62,7 @@ def test_a_solution_is_right_and_each_known_mistake_is_told_apart(
         (*question, wrong)))
     names = {"display": id}  # what IPython gives to every cell
     checks = {cells[2].id for cells in exercises(name)}
-    for cell in needed_by(NOTEBOOKS[name], *solutions, *checks):
+    for cell in needed_by(notebook_files.read(name).cells, *solutions, *checks):
         exec(ANSWER.sub(lambda _, cell=cell: solutions[cell.id], cell.source)
              if cell.id in solutions else cell.source, names)
     plt.close("all")
@@ -107,7 +107,7 @@ def test_how_many_are_right_is_read_from_the_saved_notebooks(tmp_path, monkeypat
     monkeypatch.setattr(check_exercises, "COURSE", tmp_path)
     shutil.copytree(COURSE / "notebooks", tmp_path / "notebooks")
     check_exercises.main()
-    total = sum(len(exercises(name)) for name in NOTEBOOKS)
+    total = sum(len(exercises(name)) for name in notebook_files.NAMES)
     said = capsys.readouterr().out
     assert f"0 of {total} exercises are right in notebooks/" in said and "Run both cells" in said
     own = nbformat.read(tmp_path / "notebooks" / "04_final_model.ipynb", as_version=4)

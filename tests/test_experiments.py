@@ -3,7 +3,7 @@
 import json
 from types import SimpleNamespace
 
-import nbformat
+import notebook_files
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +14,7 @@ from experiments import beyond, ladder, plan
 from experiments.near_copies import mark_copies
 from fer_helpers import dataset as ds
 from fer_helpers import models, training
-from fer_helpers.course import COURSE, EMOTIONS
+from fer_helpers.course import EMOTIONS
 from fer_helpers.identity import images
 from fer_helpers.runs import reference_runs
 from fer_helpers.training import Recipe, Settings
@@ -119,9 +119,9 @@ def test_whole_groups_are_held_out():
 
 
 def test_notebook_10_shows_the_split_that_was_climbed_on():
-    cells = nbformat.read(COURSE / "notebooks" / "10_beyond_the_report.ipynb", as_version=4).cells
     shown = {"images": images, "EMOTIONS": EMOTIONS, "model_selection": model_selection}
-    exec(next(cell.source for cell in cells if "GroupShuffleSplit(" in cell.source), shown)
+    exec(next(cell.source for cell in notebook_files.code_cells(10)
+              if "GroupShuffleSplit(" in cell.source), shown)
     index = plan.hold_out(images())
     for name, split in (("rest", "train"), ("held", "test")):
         assert list(shown[name]["path"]) == list(index.loc[index["split"] == split, "path"]), name

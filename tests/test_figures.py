@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import nbformat
+import notebook_files
 import pytest
 from PIL import Image
 
@@ -75,6 +75,6 @@ def test_a_colour_stands_in_the_table_of_colours_and_nowhere_else():
     table = [value for name, value in vars(plotting).items() if name.endswith("_COLOUR")]
     pattern = "|".join(value for value in table if value.startswith("#"))
     assert len({*table}) == len(table) == 6 and pattern.count("|") == 4
-    for path in COURSE.glob("notebooks/*.ipynb"):
-        for cell in nbformat.read(path, as_version=4).cells:
-            assert not re.search(pattern, cell.source, re.IGNORECASE), (path.stem, cell.source)
+    for name in notebook_files.NAMES:
+        for cell in notebook_files.read(name).cells:
+            assert not re.search(pattern, cell.source, re.IGNORECASE), (name, cell.source)

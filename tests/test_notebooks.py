@@ -7,27 +7,13 @@ import check_outputs
 import nbformat
 import numpy as np
 import pytest
+from notebook_files import NAMES, code_cells, path_of, read, texts
 
 from experiments.plan import ALL
 from fer_helpers.course import COURSE
 from fer_helpers.training import Settings
 
-NAMES = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
 IGNORED = "nbval-ignore-output"
-
-
-def read(name):
-    return nbformat.read(COURSE / "notebooks" / f"{name}.ipynb", as_version=4)
-
-
-def code_cells(name):
-    """Give the code of a notebook, without its controls (test_controls.py)."""
-    return [cell for cell in read(name).cells if cell.cell_type == "code"
-            and "control" not in cell.metadata.get("tags", [])]
-
-
-def prose(name):
-    return [cell.source for cell in read(name).cells if cell.cell_type == "markdown"]
 
 
 def test_readme_lists_them_all():
@@ -48,7 +34,7 @@ def test_is_whole_and_could_have_been_run_on_any_machine(name):
     assert check_outputs.faults(content) == []
     assert not [output for cell in code_cells(name) for output in cell.outputs
                 if output.get("name") == "stderr"], "nbval does not compare it"
-    text = (COURSE / "notebooks" / f"{name}.ipynb").read_text("utf-8")
+    text = path_of(name).read_text("utf-8")
     assert str(COURSE) not in text
     assert not re.search(r"/(home|Users|root|tmp)/|[A-Z]:\\\\", text)
 
@@ -93,7 +79,7 @@ def test_cells_are_short(name):
 
 @notebook
 def test_begins_with_a_question_and_ends_with_questions(name):
-    cells = prose(name)
+    cells = texts(name)
     assert cells[0].startswith(f"# {int(name[:2])}. ")
     assert "?" in cells[0]
     for part in ("After this notebook you can", "*Time:*",
@@ -106,7 +92,7 @@ def test_begins_with_a_question_and_ends_with_questions(name):
 @notebook
 def test_a_lesson_of_an_hour_has_room_for_it_prompts_of_exercises_not_counted(name):
     """test_exercises.py limits the prompts."""
-    lesson = "\n".join(cell for cell in prose(name) if "**Exercise: " not in cell)
+    lesson = "\n".join(cell for cell in texts(name) if "**Exercise: " not in cell)
     text = re.sub(r"<details>.*?</details>", "", lesson, flags=re.DOTALL)
     assert len(text.split()) <= (1300 if name < "06" else 1800 if name[:2] == "09" else 2000)
 
@@ -172,8 +158,8 @@ def evidence(name):
 
 
 @notebook
-def test_no_result_is_typed_into_prose(name):
-    assert typed_in(prose(name), evidence(name)) == []
+def test_no_result_is_typed_into_texts(name):
+    assert typed_in(texts(name), evidence(name)) == []
 
 
 def test_a_number_that_nothing_shows_is_found():

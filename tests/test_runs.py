@@ -173,7 +173,7 @@ def test_closing_table(monkeypatch, made_up_run):
     assert table.loc["test cross-entropy"].tolist()[::2] == ["", f"{expected:.3f}"]
 
 
-@pytest.mark.filterwarnings("error")  # one run alone is nothing to warn of
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # one run alone is nothing to warn of
 def test_design_difference_is_welchs(made_up_run):
     def design(*counts):
         return [made_up_run("x", seed, np.arange(600) < right)

@@ -7,45 +7,36 @@ import os
 import re
 import runpy
 import time
-from html.parser import HTMLParser
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import make_slides
 import pytest
+from bs4 import BeautifulSoup
 from lesson import facts, lesson, steps
+from notebook_files import NAMES
 from PIL import Image
 
 from fer_helpers.course import COURSE
 from machinery.files import CourseError
 
-NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
 TABLE, FACTS = lesson(), facts()
 OUTSIDE = re.compile(r"(?:[a-z]+:)?//", re.IGNORECASE)
 
 
-class Page(HTMLParser):
+class Page:
     """What a page loads, where it links to, and the places in it that a link may name."""
 
     def __init__(self, path):
-        super().__init__()
-        self.path, self.loads, self.links, self.places, self.loose = path, [], [], {""}, []
-        self.texts = []  # what pictures say to those who do not see them
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.places.add(attributes.get("id", ""))
-        targets = [attributes[name] for name in ("src", "srcset", "href", "data", "action")
-                   if attributes.get(name)]
-        (self.links if tag == "a" else self.loads).extend(targets)
-        self.loose += loaded_by_style(attributes.get("style") or "")
-        if tag == "img":
-            self.texts.append(attributes.get("alt") or "")
-
-    def handle_data(self, text):
-        if self.get_starttag_text() and self.get_starttag_text().startswith("<style"):
-            self.loose += loaded_by_style(text)
+        self.path, page = path, BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        self.links, self.loads = ([tag[name] for tag in page.select(chosen) for name in (
+            "src", "srcset", "href", "data", "action") if tag.get(name)] for chosen in (
+                "a", ":not(a)"))
+        self.places = {"", *(tag["id"] for tag in page.select("[id]"))}
+        self.loose = [address for tag in page.select("style, [style]")
+                      for address in loaded_by_style(tag.get("style") or tag.text)]
+        # what pictures say to those who do not see them
+        self.texts = [tag.get("alt", "") for tag in page.select("img")]
 
 
 def loaded_by_style(text):
@@ -91,10 +82,10 @@ def test_all_pages_are_there_in_the_order_of_the_course(site, pages):
     for source in ["index.md", "README.md", "search.md", "data/README.md", *sources]:
         assert (site / source).with_suffix(".html").resolve() in pages, source
     assert "README.html" in (site / "index.html").read_text("utf-8")
-    for one, following in itertools.pairwise(NOTEBOOKS):
+    for one, following in itertools.pairwise(NAMES):
         page = pages[(site / "notebooks" / f"{one}.html").resolve()]
         assert f"{following}.html" in page.links
-    first = pages[(site / "notebooks" / f"{NOTEBOOKS[0]}.html").resolve()]
+    first = pages[(site / "notebooks" / f"{NAMES[0]}.html").resolve()]
     assert any(address.startswith("../_images/") for address in first.loads), "the figures"
 
 
@@ -128,7 +119,7 @@ def test_pages_load_nothing_from_the_network(site, pages):
 
 def test_every_picture_has_the_sentence_of_its_cell(site, pages, sentences):
     everywhere = {text for page in pages.values() for text in page.texts}
-    for name in NOTEBOOKS:
+    for name in NAMES:
         shown = pages[(site / "notebooks" / f"{name}.html").resolve()].texts
         assert shown == sentences(name)
         everywhere -= {*shown}

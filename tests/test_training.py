@@ -383,19 +383,17 @@ def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, cap
         return train_tiny(fixture_sets._replace(about=fixture_sets.about | about),
                           short(epochs), save_to=begun)
 
-    def refused(file):
+    def refused(file, said, **options):
         content = file.read_bytes()
-        for name, options in {"epochs: 3 there, 4 here": {"epochs": 4},
-                              "fingerprint: .* there, x here": {"fingerprint": "x"},
-                              "dataset: fixture there, y here": {"dataset": "y"},
-                              "targets: None there, z here": {"targets": "z"}}.items():
-            with pytest.raises(CourseError, match=f"{file.name} is of other settings or data "
-                                                  rf"\({name}\).*Move it away"):
-                again(**options)
+        with pytest.raises(CourseError, match=f"{file.name} is of other settings or data "
+                                              rf"\({said}\).*Move it away"):
+            again(**options)
         assert file.read_bytes() == content
 
     checkpoint = begun.with_suffix(".checkpoint")
-    refused(checkpoint)
+    refused(checkpoint, "epochs: 3 there, 4 here", epochs=4)
+    refused(checkpoint, "fingerprint: .* there, x here", fingerprint="x")
+    refused(checkpoint, "targets: None there, z here", targets="z")
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(CourseError, match=r"run.checkpoint cannot be continued.*Move it away"):
         again()
@@ -406,7 +404,7 @@ def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, cap
     assert capsys.readouterr().out == ""
     checkpoint.unlink()
     first, lines = again(), []
-    refused(begun)
+    refused(begun, "dataset: fixture there, y here", dataset="y")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
     equal(first, train_tiny(fixture_sets, short(3), save_to=begun, log=lines.append))
     assert lines == ["Read the finished run run.npz; move it away to train again"]

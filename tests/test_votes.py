@@ -9,10 +9,10 @@ from fractions import Fraction
 from random import Random
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from notebook_files import code_cells
 from scipy import stats
 
 from experiments.beyond import learn_from_crowd, votes_of
@@ -27,8 +27,6 @@ PUBLISHED = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", 
              "unknown", "NF"]
 NAMES = ["neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt", "unknown",
          "not a face"]
-CELLS = [cell.source for cell in nbformat.read(COURSE / "notebooks" / "07_ten_people.ipynb",
-                                               as_version=4).cells if cell.cell_type == "code"]
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +52,9 @@ def notebook():
     return names
 
 
-def cell(start):
+def cell(start, number=7):
     """The one cell of the notebook that begins so."""
-    (source,) = (source for source in CELLS if source.startswith(start))
+    (source,) = (one.source for one in code_cells(number) if one.source.startswith(start))
     return source
 
 
@@ -283,11 +281,9 @@ def test_both_arms_are_scored_by_label_and_by_crowd(votes, notebook):
 
 
 def test_notebook_8_asks_the_crowd_as_notebook_7_does(votes):
-    cells = nbformat.read(COURSE / "notebooks" / "08_chance_or_difference.ipynb", 4).cells
     names = {"final": reference_runs("final")[0], "EMOTIONS": EMOTIONS}
     for start in ("import itertools", "ten = ", "def by_crowd"):
-        (source,) = (one.source for one in cells if one.source.startswith(start))
-        exec(source, names)
+        exec(cell(start, 8), names)
     for run in reference_runs("ablation")[:2]:
         expected = recount(run, votes)
         assert names["by_crowd"](run) == pytest.approx(expected[1].mean())

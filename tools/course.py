@@ -117,8 +117,9 @@ def lab():
 
 
 def test():
-    """style, unit tests, and every notebook again on the fixture"""
+    """style, types, unit tests, and every notebook again on the fixture"""
     run("-m", "ruff", "check")
+    run("-m", "mypy")
     run("-m", "pytest", "-n", setting("JOBS"), "--dist", "loadscope", "--no-loadscope-reorder")
 
 

@@ -9,9 +9,8 @@ import functools
 import itertools
 import re
 import tomllib
-from pathlib import Path
 
-import nbformat
+import notebook_files
 import numpy as np
 import pandas as pd
 from drawings import BAR, EDGE, HISTORIES, SIX, SQUARE, convolution, report_difference, stop
@@ -52,11 +51,6 @@ def lesson() -> dict:
         if step.get("exercise") == "computer":
             step["ask"] += "\n\nSelect the cell. First choose *Run*, *Run All Above Selected Cell*."
     return table
-
-
-def notebook_path(number: int) -> Path:
-    """Return the notebook with this number."""
-    return next((COURSE / "notebooks").glob(f"{number:02}_*.ipynb"))
 
 
 def beside(pixels: np.ndarray) -> str:
@@ -163,7 +157,7 @@ def plans(table: dict) -> str:
                 slide += 1
                 end = step["start"] + step["length"]
                 place = (f"[{step['notebook']}](../notebooks/"
-                         f"{notebook_path(step['notebook']).name}), {step['section']}"
+                         f"{notebook_files.path_of(step['notebook']).name}), {step['section']}"
                          if "notebook" in step else "")
                 rows.append(f"| {slide} | {step['start']:g}–{end:g} | {place} | "
                             f"{step['title']} | {step.get('exercise', '')} | "
@@ -199,12 +193,11 @@ def reading() -> str:
     """Write the table of times: reading, from the words of a notebook, beside running."""
     readme = (COURSE / "README.md").read_text(encoding="utf-8")
     rows = ["| notebook | to read | to run on FER-2013 |", "|---|---|---|"]
-    row = r"\| \[(\d+ [^]]+)\]\((notebooks/\S+\.ipynb)\) \|[^|]+\| ([^|]+) \|"
-    for title, path, full in re.findall(row, readme):
-        cells = nbformat.read(COURSE / path, as_version=4).cells
-        words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
+    row = r"\| \[(\d+ [^]]+)\]\(notebooks/(\S+)\.ipynb\) \|[^|]+\| ([^|]+) \|"
+    for title, name, full in re.findall(row, readme):
+        words = sum(len(text.split()) for text in notebook_files.texts(name))
         minutes = max(5, 5 * round(words / WORDS_A_MINUTE / 5))
-        rows.append(f"| [{title}](../{path}) | {minutes} minutes | {full} |")
+        rows.append(f"| [{title}](../notebooks/{name}.ipynb) | {minutes} minutes | {full} |")
     return "\n".join(rows)
 
 

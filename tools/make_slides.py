@@ -14,10 +14,10 @@ from pathlib import Path
 
 import jinja2
 import matplotlib.pyplot as plt
-import nbformat
+import notebook_files
 import sphinx_revealjs
 from drawings import DRAWN
-from lesson import LICENCE, facts, lesson, notebook_path, steps
+from lesson import LICENCE, facts, lesson, steps
 from nbconvert.filters import markdown2html
 from PIL import Image
 
@@ -33,8 +33,7 @@ def words(step: dict) -> str:
     """Return the text for who cannot see a step's picture: its cell's, or that of the drawing."""
     if step["shows"] in DRAWN:
         return DRAWN[step["shows"]][1]
-    cells = nbformat.read(notebook_path(step["notebook"]), as_version=4).cells
-    found = [cell for cell in cells if "alt" in cell.metadata
+    found = [cell for cell in notebook_files.code_cells(step["notebook"]) if "alt" in cell.metadata
              and any(f"{quote}{step['shows']}{end}" in cell.source
                      for quote in '"\'' for end in '"\'{')]
     real = [cell for cell in found if "dataset.name" not in cell.source]

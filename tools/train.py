@@ -24,6 +24,9 @@ os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
+PROGRAM = "tools/train.py"  # in the folder of the course, here or on a worker's machine
+
+
 def wanted(arguments: argparse.Namespace) -> list[tuple[str, int]]:
     """Return the runs that were asked for, name and seed, each once."""
     from experiments.plan import ALL, LISTS
@@ -52,7 +55,7 @@ def train(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> bool:
         "data", "train_per_class", "test_per_class", "output", "epochs", "batch_size")
         if vars(arguments)[name]]
     options += ["--other-versions"] * arguments.other_versions
-    commands = [[model, f"--seeds={seed}", *options] for model, seed in runs]
+    commands = [[PROGRAM, model, f"--seeds={seed}", *options] for model, seed in runs]
     failed, started = 0, time.monotonic()
     # Dask replaces a worker that dies, and the run goes on from its checkpoint.
     here = {"n_workers": arguments.workers, "threads_per_worker": 1, "memory_limit": None,
@@ -68,20 +71,19 @@ def train(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> bool:
 
 
 def train_apart(command: list[str]) -> str:
-    """Make one run in a process of its own, which ends if this one does; return what it was.
+    """Call the program for one run; its process ends if this one does. Return what was made.
 
     Keras draws the seeds of its layers from Python's random numbers. Dask's threads draw from them
     too: in their process, a run would never be the same again.
     """
     from machinery.files import CourseError  # the worker's, perhaps of another machine
 
-    program = [sys.executable, str(COURSE / "tools" / "train.py")]
-    with subprocess.Popen([*program, *command, "--tied"], stdin=subprocess.PIPE,
+    with subprocess.Popen([sys.executable, *command, "--tied"], stdin=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, cwd=COURSE) as process:
         errors = process.stderr.read()
     if process.returncode:
-        raise CourseError(f"{' '.join(command)}: {errors.strip()}")
-    return f"Finished: {' '.join(command)}"
+        raise CourseError(f"{' '.join(command[1:])}: {errors.strip()}")
+    return f"Finished: {' '.join(command[1:])}"
 
 
 def train_one(model: str, seed: int, arguments: argparse.Namespace) -> None:

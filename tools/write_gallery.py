@@ -7,7 +7,7 @@ Which notebook and section draws a figure is found in the notebooks, so it is al
 
 import re
 
-import nbformat
+import notebook_files
 
 from fer_helpers.course import COURSE
 from machinery.files import write_whole
@@ -48,13 +48,13 @@ REPORT = [
 def places() -> list[tuple[str, str, str, str]]:
     """Return of each code cell: source, notebook, the heading above it, its picture's text."""
     found = []
-    for path in sorted((COURSE / "notebooks").glob("*.ipynb")):
+    for name in notebook_files.NAMES:
         heading = ""
-        for cell in nbformat.read(path, as_version=4).cells:
+        for cell in notebook_files.read(name).cells:
             if cell.cell_type == "markdown":
                 heading = [heading, *re.findall(r"^##? (.*)$", cell.source, re.MULTILINE)][-1]
             else:
-                found.append((cell.source, path.stem, heading, cell.metadata.get("alt", "")))
+                found.append((cell.source, name, heading, cell.metadata.get("alt", "")))
     return found
 
 
