@@ -1,9 +1,10 @@
-"""What the notebooks show besides figures; what a student may answer is in test_exercises.py."""
+"""What the notebooks show besides figures, and what they say to an answer."""
 
 import inspect
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -68,7 +69,20 @@ PERCENT = "Not yet. That is a percent. Write a share, from 0 to 1."
     (37_001, 37_000, THINK), ([1, 2], [1, 2], "Right."), ([1], [1, 1], THINK), (2, [2, 2], THINK),
     (" b ", "B", "Right."), (["b", "c"], ["B", "x"], THINK), ("x", 1, THINK),
     ([0.5, "x"], [0.5, 1], THINK), (66.1, 2 / 3, PERCENT), (100, 1.0, PERCENT),
-    ([50, 150], [0.5, 1.5], THINK), (100, 1, THINK), (5e-10, 0.0, "Right."), (5e-9, 0.0, THINK)])
+    ([50, 150], [0.5, 1.5], THINK), (100, 1, THINK), (5e-10, 0.0, "Right."), (5e-9, 0.0, THINK),
+    ("6", 6, "Right."), (6.0, np.int64(6), "Right."), (600, 6, THINK), (25, 0.25, PERCENT),
+    ([0.8, 0.57], np.array([0.8, 4 / 7]), "Right."), ([80, 57], np.array([0.8, 4 / 7]), PERCENT),
+    (np.array([[1, 2]]), [[1, 2]], "Right."), (pd.Series([1, 2]), [1, 2], "Right."),
+    ("66.7", 2 / 3, PERCENT), (["holds", "Not settled"], ["holds", "not settled"], "Right.")])
 def test_an_answer_is_right_exactly_or_to_one_in_a_hundred(answer, right, said, capsys):
     notebook.check(answer, right, "think", {"That is a half.": 0.5, "That is one.": 1})
     assert capsys.readouterr().out == f"{said}\n"
+
+
+@pytest.mark.parametrize("answer", [
+    7, 0.6, 37_001, -1, "six", "", [], [6], [6, 6], {}, {6}, [[1], [2, 3]], np.nan, object(), print,
+    lambda: 6, 10**400, pd.DataFrame({"a": ["x"]}), [None], b"6\xff", 6j])
+def test_anything_else_is_not_yet_and_never_an_error(answer, capsys):
+    for right in (6, 2 / 3, 37_000, "B", ["holds", "holds"], np.array([0.8, 0.57])):
+        notebook.check(answer, right, "think", wrong={"That is one.": 1})
+        assert capsys.readouterr().out == "Not yet. Hint: think\n"
