@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import symtable
 import sys
+import time
 import zipfile
 
+import matplotlib.pyplot as plt
 import nbformat
 import notebook_files
 import numpy as np
@@ -155,6 +157,19 @@ def sentences():
                 for output in cell.outputs if "image/png" in output.get("data", {})]
 
     return read
+
+
+@pytest.fixture(scope="session")
+def plain_figure():
+    """Measure the CPU-seconds of a figure with two empty axes: what counts as fast, anywhere."""
+    took = []
+    for _ in range(5):
+        started = time.process_time()
+        figure, _ = plt.subplots(1, 2, layout="constrained")
+        figure.canvas.draw()
+        took.append(time.process_time() - started)
+        plt.close(figure)
+    return min(took)
 
 
 def tables_in(table):
