@@ -85,7 +85,8 @@ RECIPE = Beyond(one_cycle=True, weight_decay=0.05, sizes=(24, 32, 32, 32), both_
 def smooth_labels(data: Balanced, amount: float = 0.1) -> Balanced:
     """Take a share off the labels of the training images and spread it over the six classes.
 
-    Label smoothing (Szegedy et al., 2016): a network then has no reason to be quite sure.
+    Label smoothing (Szegedy et al., 2016): a network then has no reason to be quite sure. The
+    labels, int [n], become float32 [n, 6].
     """
     shares = np.eye(len(EMOTIONS), dtype=np.float32)[data.train.labels]
     shares = (1 - amount) * shares + amount / len(EMOTIONS)
@@ -113,7 +114,8 @@ def learn_from_crowd(data: Balanced, votes: pd.DataFrame) -> Balanced:
     """Replace the labels of the training images by the crowd's shares of the six classes.
 
     ``votes`` is from :func:`votes_of`. Other answers than the six do not count; an image without
-    any of the six keeps its label, as a share of 1. Test labels stay.
+    any of the six keeps its label, as a share of 1. The labels, int [n], become float32 [n, 6].
+    Test labels stay. Raises KeyError if an image has no votes.
     """
     counts = votes.loc[data.train.ids, list(EMOTIONS)].to_numpy(np.float32)
     nobody = counts.sum(axis=1) == 0

@@ -74,6 +74,7 @@ class RandomAffine(keras.layers.Layer):
     def transform(self, images, parameters):
         """Apply given parameters, one value an image (see :meth:`draw_parameters`).
 
+        ``images`` is float32 [n, height, width, channels], and so is the result.
         With x to the right and y down, measured from the centre, the output pixel at (x, y) takes
         its value from rotation @ shift @ shear @ zoom @ (x, y) in the input. The four matrices are
         multiplied out below, so that the image is interpolated once and not four times.

@@ -18,7 +18,8 @@ from machinery.files import CourseError
 def copies_in_train(frame: pd.DataFrame) -> pd.Series:
     """Say of each image outside *train* whether a copy of it is among the frame's training images.
 
-    Returns texts: ``exact`` (same pixels), ``near`` (same group), or nothing, as for *train*.
+    ``frame`` has ``split``, ``digest`` and ``group``. Returns texts: ``exact`` (same pixels),
+    ``near`` (same group), or nothing, as for *train*.
     """
     train = frame["split"] == "train"
     exact = frame["digest"].isin(frame.loc[train, "digest"])

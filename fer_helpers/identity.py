@@ -108,7 +108,8 @@ def recognise(paths: pd.Series, sizes: np.ndarray, pixels: np.ndarray) -> tuple[
 
     ``paths`` are ``split/emotion/name``; ``sizes`` is int [n, 2], width and height of each file;
     ``pixels`` is uint8 [n, 48, 48]; all in one order, for a CSV file that of its rows. Returns the
-    paths, with Kaggle's names for FER-2013's images, and what the dataset is.
+    paths, with Kaggle's names for FER-2013's images, and what the dataset is. Raises CourseError
+    if what the course knows of FER-2013 (``data/reference/``) is missing or damaged.
     """
     found = signatures(pixels)
     if len(paths) < COUNT / 2:

@@ -18,13 +18,11 @@ def banner(dataset: Dataset) -> Markdown:
             "> **This notebook is running on the fixture**: a few hundred *drawn* faces that come "
             "with the course, in the layout of FER-2013. It shows how everything works; its "
             "numbers say nothing about real faces. To run on FER-2013, follow `data/README.md` "
-            "and run the notebook again."
-        )
+            "and run the notebook again.")
     return Markdown(
         f"> **This notebook is running on the dataset** `{dataset.name}`. "
         f"{dataset.identity.sentence} The outputs may show real faces: do not commit or share "
-        "them."
-    )
+        "them.")
 
 
 def show_table(frame: pd.DataFrame) -> HTML:

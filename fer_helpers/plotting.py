@@ -104,15 +104,13 @@ def plot_layer_table(table: pd.DataFrame, title: str) -> Figure:
     """
     cells = [
         [row.type, row.output, f"{row.parameters:,}", row.printed_output, row.printed_parameters]
-        for row in table.itertuples()
-    ]
+        for row in table.itertuples()]
     figure, axis = plt.subplots(figsize=(9, 0.27 * (len(cells) + 1) + 0.4), layout="constrained")
     axis.axis("off")
     axis.set_title(title, loc="left")
     drawn = axis.table(
         cells, bbox=[0, 0, 1, 1], cellLoc="right", colWidths=[0.26, 0.19, 0.18, 0.19, 0.18],
-        colLabels=["layer", "output", "parameters", "report: output", "report: parameters"],
-    )
+        colLabels=["layer", "output", "parameters", "report: output", "report: parameters"])
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(9)
     for (row, column), cell in drawn.get_celld().items():

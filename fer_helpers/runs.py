@@ -6,8 +6,7 @@ functions draw both.
 
 import io
 import json
-import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +63,8 @@ ARRAYS = ("probabilities", "labels", "ids")
 def save_run(run: Run, path: Path) -> None:
     """Save a run as one ``.npz`` file, whole or not at all; CourseError if it cannot be written."""
     arrays = {name: getattr(run, name) for name in ARRAYS}
-    arrays |= {f"unused_{name}": values for name, values in asdict(run.unused).items()
-               } if run.unused else {}
+    if run.unused:
+        arrays |= {f"unused_{name}": getattr(run.unused, name) for name in ARRAYS}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer, **arrays, settings=json.dumps(run.settings), about=json.dumps(run.about),
@@ -95,7 +94,7 @@ def load_run(path: Path) -> Run:
                 raise ValueError(f"{len(answers.ids)} ids for {len(answers.labels)} labels")
     except FileNotFoundError:
         raise CourseError(f"No run at {path}. Train it first, or restore the file.") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib and NumPy have many kinds
         raise CourseError(
             f"{path} is not a complete run ({error}). Delete it and train it again, or restore it."
         ) from error
@@ -119,6 +118,8 @@ def accuracies(runs: list[Run]) -> pd.DataFrame:
       stopping and no choice has looked at them: this is the number to believe. Their classes are
       of unequal size, so it is the mean recall: the accuracy that equal classes would have. It is
       nan for older files, which lack these answers.
+
+    Raises CourseError for a run on other images.
     """
     rows = {}
     for run in runs:

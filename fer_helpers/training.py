@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import time
-import zipfile
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -52,7 +51,8 @@ class Recipe:
         return keras.optimizers.Adam(rate)
 
     def images(self, images: np.ndarray, epoch: int, epochs: int) -> np.ndarray:
-        """Return training images as an epoch shows them (0 is the first); tests get the last's."""
+        """Return images, uint8 [n, side, side, 1], as an epoch (from 0) shows them; tests get the
+        last epoch's."""
         return images
 
     def predict(self, model, images: np.ndarray, batch_size: int) -> np.ndarray:
@@ -102,7 +102,7 @@ def train(build, data: Balanced, settings: Settings, *, recipe: Recipe = REPORT,
 
     Raises CourseError if there is no epoch to train, there are fewer training images than one
     batch, the folder cannot take the files, another process is making the same run, or one of the
-    files belongs to other settings or data or cannot be read.
+    files belongs to other settings or data or cannot be read; Stopped when it is interrupted.
     """
     _refuse_the_impossible(data, settings)
     fresh_start(settings.seed)
@@ -213,29 +213,32 @@ class _Training:
     @property
     def best_epoch(self) -> int:
         """The first epoch with the lowest test loss, from 1; 0 before the first."""
-        return 1 + int(np.argmin([row["val_loss"] for row in self.history])) if self.history else 0
+        losses = np.nan_to_num([row["val_loss"] for row in self.history], nan=np.inf)
+        return 1 + int(np.argmin(losses)) if self.history else 0
 
     @property
     def ended(self) -> bool:
         done, patience = len(self.history), self.settings.patience
-        return done >= self.settings.epochs or bool(
-            patience and done - self.best_epoch >= patience)
+        return done >= self.settings.epochs or (
+            patience is not None and done - self.best_epoch >= max(patience, 1))  # as in Keras
 
     def go_on(self, checkpoint: Path | None, about: dict, watch, log) -> None:
         """Train to the end, one epoch after the other, and keep the state after each."""
         if (here := machine(COURSE)) not in self.machines:
             self.machines.append(here)
+        finished = len(self.history)
         try:
             while not self.ended:
                 self.one_epoch()
                 if checkpoint:
                     self.save(checkpoint, about)
+                finished += 1
                 log(_epoch_line(self.history, self.settings.epochs))
                 if watch:
                     watch(self.frame)
         except KeyboardInterrupt:
             raise Stopped(
-                f"Stopped. {len(self.history)} of {self.settings.epochs} epochs are finished"
+                f"Stopped. {finished} of {self.settings.epochs} epochs are finished"
                 + (" and kept: run this again, and it goes on." if checkpoint else ".")) from None
 
     def one_epoch(self) -> None:
@@ -312,7 +315,7 @@ class _Training:
                 variable.assign(value)
         except CourseError:
             raise
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile, zlib and NumPy have many kinds
             raise CourseError(f"{path} cannot be continued: {error}. Move it away to start this "
                               "training again.") from error
         if elsewhere and not other_versions:
@@ -366,14 +369,10 @@ def _environment() -> dict:
     backend = keras.backend.backend()
     names = ("keras", backend, "numpy", "pandas", "pillow")
     return {
-        "course": __version__,
-        "python": platform.python_version(),
+        "course": __version__, "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "backend": backend,
-        "onednn": ONEDNN,
-        "device": device(),
-        "versions": {name: version(name) for name in names},
-    }
+        "backend": backend, "onednn": ONEDNN, "device": device(),
+        "versions": {name: version(name) for name in names}}
 
 
 def _finished(path: Path, wanted: dict, log) -> Run:
@@ -435,9 +434,8 @@ def _reseed(model, seed: int, epoch: int) -> None:
 def _epoch_line(history: list[dict], epochs: int) -> str:
     """Return one line such as Figure 7 of the report prints for each epoch."""
     row, done = history[-1], len(history)
-    numbers = "  ".join(
-        f"{name} {row[name]:.4f}" for name in ("accuracy", "loss", "val_accuracy", "val_loss")
-    )
+    names = ("accuracy", "loss", "val_accuracy", "val_loss")
+    numbers = "  ".join(f"{name} {row[name]:.4f}" for name in names)
     left = np.mean([past["seconds"] for past in history]) * (epochs - done)
     remaining = f"  about {left / 60:.0f} min left" if left > 60 else ""
     return f"Epoch {done:2}/{epochs}  {row['seconds']:4.0f} s  {numbers}{remaining}"

@@ -11,7 +11,8 @@ from pathlib import Path
 def machine(folder: Path) -> dict:
     """Return processor, number of cores, and the commit of a folder's repository, if it has one.
 
-    Last digits and seconds of a training depend on them.
+    The keys are ``processor``, ``cores`` and ``commit`` (40 digits, with ``-dirty`` if a file was
+    changed, or nothing). Last digits and seconds of a training depend on them.
     """
     told = Path("/proc/cpuinfo")  # on Linux; ARM processors have no name there
     named = re.search("model name.*: (.*)", told.read_text("utf-8", "replace")

@@ -34,6 +34,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")  # some of Pillow's othe
 STORES = ("blobs", ".dvc")  # where hubs and DVC keep the files to which a dataset's links lead
 LEFTOVERS = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found")
 GZIP = b"\x1f\x8b"  # how these files begin
+ALL_ANEW = ", and all other numbers anew: those that stand there are fer2013.csv's"
 
 _GREY = {str(value): value for value in range(256)}
 _USE = ("Point FER_DATA at the folder that holds train/ and test/, at Kaggle's archive.zip, or at "
@@ -64,11 +65,18 @@ class Names(NamedTuple):
     @classmethod
     def of(cls, splits: Iterable[str], labels: Iterable[str], also: dict[str, tuple[str, ...]],
            table: str) -> "Names":
-        """Make the tables from what the user calls them, and what others call them as well."""
-        split, label = ({other: name for name in names
-                         for other in (name.casefold(), *also.get(name, ()))}
-                        for names in (splits, labels))
-        return cls(split, label, table)
+        """Make the tables from what the user calls them, and what others call them as well.
+
+        Raises CourseError if two have a name in common.
+        """
+        found: list[dict[str, str]] = [{}, {}]
+        for names, owners in zip((splits, labels), found, strict=True):
+            for name in names:
+                for other in (name, *also.get(name, ())):
+                    if owners.setdefault(other.casefold(), name) != name:
+                        raise CourseError(f"In {table}, {other!r} stands for {name} and for "
+                                          f"{owners[other.casefold()]}. Remove one of the two.")
+        return cls(*found, table)
 
 
 class Fault(Exception):
@@ -219,10 +227,12 @@ def _images(place: str, images: list[Member], names: Names) -> list[Entry]:
     found = {}
     for (*_, split, label, name), opener in images:
         if label.casefold() not in names.label:
+            numbers = ALL_ANEW if label.isdigit() else ""
             raise CourseError(
                 f"{place} holds {split}/{label}/, which is not a class of this course. If it is "
                 "another name of one, or another dataset's, write it into the table in "
-                f"{names.table}. The classes are {', '.join(dict.fromkeys(names.label.values()))}.")
+                f"{names.table}{numbers}. The classes are "
+                f"{', '.join(dict.fromkeys(names.label.values()))}.")
         home = f"{names.split[split.casefold()]}/{names.label[label.casefold()]}"
         if f"{home}/{name}" in found:  # in a folder of another name, as val/ beside test/
             name = f"{split}_{label}_{name}"

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 
+import check
 import numpy as np
 import pandas as pd
 import psutil
@@ -194,9 +195,21 @@ def test_a_full_disk_is_one_line_and_damages_nothing(call, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_hours_of_several_runs_are_foretold(monkeypatch, tmp_path, capsys):
+    """An epoch of 30 faces a class takes an hour here; one of the three runs is there already."""
+    monkeypatch.setenv("FER_RUNS", str(tmp_path))
+    (tmp_path / "fixture").mkdir()
+    (tmp_path / "fixture" / "baseline_seed1.npz").touch()
+    monkeypatch.setattr(check, "timed", lambda *_, **__: (None, 3600 * 2999 / 30))
+    monkeypatch.setattr(sys, "argv", ["train", "baseline", "--seeds=0-2", "--epochs=2"])
+    arguments = train.read_arguments()
+    train.foretell(train.wanted(arguments), arguments)
+    assert capsys.readouterr().out == "2 runs: about 4.0 hours of training one after the other.\n"
+
+
 @pytest.mark.parametrize("option", ["--epochs=0", "--batch-size=0", "--train-per-class=-3",
                                     "--test-per-class=x", "--seeds=-1", "--seeds=3-2",
-                                    "--seeds=0-1000", "--workers=0"])
+                                    "--seeds=0-1000", "--workers=0", "--minutes=0"])
 def test_impossible_numbers(call, tmp_path, capsys, option):
     with pytest.raises(SystemExit) as end:
         call("baseline", option)

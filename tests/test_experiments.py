@@ -14,7 +14,7 @@ from experiments import beyond, ladder, plan
 from experiments.near_copies import mark_copies
 from fer_helpers import dataset as ds
 from fer_helpers import models, training
-from fer_helpers.course import EMOTIONS
+from fer_helpers.course import EMOTIONS, REFERENCE
 from fer_helpers.identity import images
 from fer_helpers.runs import reference_runs
 from fer_helpers.training import Recipe, Settings
@@ -37,14 +37,22 @@ def test_the_plan_names_every_training_of_its_lists_once():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_plan_names_what_the_shipped_runs_were(name):
     """Their files say how each was trained: the report's settings, too, which are the defaults."""
-    (run, *_), one = SHIPPED[name], plan.ALL[name]
-    settings = vars(Settings(seed=run.settings["seed"], **one.settings)) | one.recipe.label()
+    one = plan.ALL[name]
     network = one.build()
     dropout = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
-    settings |= {"model": network.name, "dropout": dropout}
-    assert json.loads(json.dumps(settings)) == run.settings
-    assert {"labels": None, "crowd": "the crowd's shares", "smooth": "labels smoothed by 0.1"}[
-        one.targets] == run.about.get("targets")
+    for run in SHIPPED[name]:
+        settings = vars(Settings(seed=run.settings["seed"], **one.settings)) | one.recipe.label()
+        settings |= {"model": network.name, "dropout": dropout}
+        assert json.loads(json.dumps(settings)) == run.settings
+        assert {"labels": None, "crowd": "the crowd's shares", "smooth": "labels smoothed by 0.1"}[
+            one.targets] == run.about.get("targets")
+
+
+def test_no_shipped_run_is_of_an_unknown_training():
+    files = [path.name.rpartition("_seed")[0] for path in REFERENCE.rglob("*_seed*.npz")]
+    assert len(files) > 50 and {*files} <= {*plan.ALL}
+    with pytest.raises(KeyError, match="smoth"):
+        plan.Experiment(models.build_baseline, targets="smoth").data(FIXTURE, SMALL)
 
 
 def test_the_swaps_change_one_thing_each():

@@ -178,6 +178,13 @@ def test_one_table_of_names(fixture_index, make_csv, tmp_path, spelling):
         same_as_the_fixture(make_csv(few["path"], FIXTURE.pixels[few.index], header, names), few)
 
 
+def test_a_name_stands_for_one_class_in_any_capitals():
+    names = forms.Names.of(["T"], ["Happy", "Sad"], {"Sad": ("Sadness", "1")}, "t.py")
+    assert names.label == {"happy": "Happy", "sad": "Sad", "sadness": "Sad", "1": "Sad"}
+    with pytest.raises(CourseError, match=r"In t\.py, 'HAPPY' stands for Sad and for Happy. Rem"):
+        forms.Names.of([], ["Happy", "Sad"], {"Sad": ("HAPPY",)}, "t.py")
+
+
 def test_validation_and_test_together(tmp_path):
     """Files of the same name in two folders of one class: both are read."""
     again, other = (VICTIM.replace("train", split) for split in ("test", "val"))
@@ -215,6 +222,8 @@ NO_DATASETS = {
             "x holds more than one dataset, in .*x/a and in .*x/b. Point FER_DATA at one"),
     "another class": (FILES | {"train/Contempt/1.jpg": b""}, "holds train/Contempt/, which is not "
                       "a class .*write it into the table in fer_helpers/course.py. The classes"),
+    "numbers of another dataset": (FILES | {"train/7/1.jpg": b""}, "holds train/7/, which .* and "
+                                   "all other numbers anew: those that stand there are fer2013"),
     "a split as a class": (FILES | {"train/test/1.jpg": b""}, "holds train/test/, which is not"),
     "no image": ({path: b"junk" for path in FILES}, r"no images in train/happy/ that can be used. "
                  r"The first of 292 others is test/angry.*not a readable image.*data/README.md"),

@@ -76,6 +76,18 @@ def test_damaged_run(run, tmp_path, damage):
         runs.load_run(path)
 
 
+def test_whatever_byte_is_changed_a_run_is_read_or_refused(run, tmp_path):
+    runs.save_run(run, path := tmp_path / "run.npz")
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1:])
+        try:
+            runs.load_run(path)
+        except CourseError:
+            refused += 1
+    assert refused > len(whole) / 10
+
+
 def test_a_run_that_hides_a_program_is_refused(tmp_path, capsys, trap):
     np.savez(tmp_path / "run.npz", history=trap, allow_pickle=True)
     with pytest.raises(CourseError, match="not a complete run"):
@@ -99,7 +111,8 @@ def test_reference_runs_can_be_read():
         for run in found:
             assert run.settings["model"] == model.split("/")[-1].split("_")[0]
             assert (run.about["dataset"], run.about["fingerprint"]) == ("fer2013", FINGERPRINT)
-            assert run.about["device"] == ("gpu" if model in on_gpu else "cpu")
+            assert (run.about["device"], run.about["backend"]) == (
+                ("gpu", "jax") if model in on_gpu else ("cpu", "tensorflow"))
             assert (*run.ids,) == test, "in one order: notebooks take means over runs"
             assert (*run.labels,) == labels
             assert run.unused is None or set(run.unused.ids) == unused

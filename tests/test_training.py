@@ -308,6 +308,18 @@ def test_the_best_weights_are_kept_if_there_is_patience(misleading_sets, whole, 
     assert measured(run) == pytest.approx(run.history["val_cross_entropy"][kept], rel=1e-4)
 
 
+@pytest.mark.parametrize(("losses", "patience", "best", "ended"), [
+    ([2, 1, 1.5], 2, 2, False), ([2, 1, 1.5], 1, 2, True), ([2, 1, 1.5], 0, 2, True),
+    ([2, 1], 0, 2, False), ([1, 2, 3], None, 1, False), ([1, 1], 1, 1, True),
+    ([1.8, np.nan, np.nan], 2, 1, True), ([np.nan, 9], 1, 2, False), ([], 3, 0, False)])
+def test_the_best_epoch_is_the_first_of_the_lowest_loss_and_nan_is_none(
+        losses, patience, best, ended):
+    done = object.__new__(training._Training)
+    done.history = [{"val_loss": loss} for loss in losses]
+    done.settings = Settings(epochs=4, patience=patience)
+    assert (done.best_epoch, done.ended) == (best, ended)
+
+
 # Stopped and continued
 
 @pytest.mark.parametrize("before_the_end", [0, 1, 3])
@@ -397,10 +409,11 @@ def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, cap
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(CourseError, match=r"run.checkpoint cannot be continued.*Move it away"):
         again()
-    with checkpoint.open("wb") as file:
-        np.savez(file, text=trap, allow_pickle=True)
-    with pytest.raises(CourseError, match="checkpoint cannot be continued"):
-        again()
+    for write, *what in ((np.savez, trap), (np.save, [1.0])):
+        with checkpoint.open("wb") as file:
+            write(file, *what, allow_pickle=True)
+        with pytest.raises(CourseError, match="checkpoint cannot be continued"):
+            again()
     assert capsys.readouterr().out == ""
     checkpoint.unlink()
     first, lines = again(), []
@@ -458,10 +471,20 @@ def test_folder_room_and_company_are_looked_at_before_the_first_epoch(
         begin()
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_an_interrupted_cell_ends_with_one_line(fixture_sets, tmp_path, kept):
+@pytest.mark.parametrize(("kept", "lines", "writes"), [(True, 1, 9), (True, 9, 1), (False, 1, 9)])
+def test_an_interrupted_cell_ends_with_one_line(
+        fixture_sets, tmp_path, monkeypatch, kept, lines, writes):
+    """After the line of the first epoch, or while the checkpoint of the second is written."""
+    done, save = [], training._Training.save
+
+    def save_some(self, *given):
+        if len(done) == writes:
+            raise KeyboardInterrupt
+        done.append(save(self, *given))
+
+    monkeypatch.setattr(training._Training, "save", save_some)
     with pytest.raises(Stopped) as stopped:
-        train_tiny(fixture_sets, short(2), log=stop_after(1, error=KeyboardInterrupt),
+        train_tiny(fixture_sets, short(2), log=stop_after(lines, error=KeyboardInterrupt),
                    save_to=tmp_path / "run.npz" if kept else None)
     line, = stopped.value._render_traceback_()
     assert "1 of 2 epochs are finished" in line

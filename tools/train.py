@@ -51,9 +51,9 @@ def train(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> bool:
         return True
     from dask.distributed import Client, as_completed
 
-    options = [f"--{name.replace('_', '-')}={vars(arguments)[name]}" for name in (
+    options = [f"--{name.replace('_', '-')}={value}" for name in (
         "data", "train_per_class", "test_per_class", "output", "epochs", "batch_size")
-        if vars(arguments)[name]]
+        if (value := vars(arguments)[name])]
     options += ["--other-versions"] * arguments.other_versions
     commands = [[PROGRAM, model, f"--seeds={seed}", *options] for model, seed in runs]
     failed, started = 0, time.monotonic()
@@ -76,7 +76,7 @@ def train_apart(command: list[str]) -> str:
     Keras draws the seeds of its layers from Python's random numbers. Dask's threads draw from them
     too: in their process, a run would never be the same again.
     """
-    from machinery.files import CourseError  # the worker's, perhaps of another machine
+    from machinery.files import CourseError
 
     with subprocess.Popen([sys.executable, *command, "--tied"], stdin=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, cwd=COURSE) as process:
@@ -95,9 +95,7 @@ def train_one(model: str, seed: int, arguments: argparse.Namespace) -> None:
     if arguments.tied:  # end when the other end of the pipe is closed
         threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     dataset, experiment = ds.find_dataset(), ALL[model]
-    sizes = ds.FIXTURE_SIZES if dataset.is_fixture else ds.REPORT_SIZES
-    per_class = {split: getattr(arguments, f"{split}_per_class") or sizes[split] for split in sizes}
-    folder = arguments.output or course_path("FER_RUNS", "runs") / dataset.name
+    folder, per_class = folder_and_sizes(dataset, arguments)
     save_to = folder / f"{model}_seed{seed}.npz"
     differences = experiment.settings
     if arguments.epochs:
@@ -113,21 +111,30 @@ def train_one(model: str, seed: int, arguments: argparse.Namespace) -> None:
     print(f"{name}It is in {save_to}", flush=True)
 
 
+def folder_and_sizes(dataset, arguments: argparse.Namespace) -> tuple[Path, dict[str, int]]:
+    """Return where the runs are kept, and how many images of each class they take."""
+    from fer_helpers.dataset import FIXTURE_SIZES, REPORT_SIZES
+
+    sizes = FIXTURE_SIZES if dataset.is_fixture else REPORT_SIZES
+    return arguments.output or course_path("FER_RUNS", "runs") / dataset.name, {
+        split: getattr(arguments, f"{split}_per_class") or sizes[split] for split in sizes}
+
+
 def foretell(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> None:
     """Say how long a list of runs will take here, from a short training of each kind.
 
-    Runs that are finished in ``--output`` take no time.
+    Runs that are finished take no time.
     """
     from check import timed
 
     from experiments.plan import ALL
-    from fer_helpers.dataset import REPORT_SIZES
+    from fer_helpers.dataset import REPORT_SIZES, find_dataset
     from fer_helpers.training import Settings
 
-    if arguments.output:
-        runs = [(name, seed) for name, seed in runs
-                if not (arguments.output / f"{name}_seed{seed}.npz").exists()]
-    share = (arguments.train_per_class or REPORT_SIZES["train"]) / REPORT_SIZES["train"]
+    folder, sizes = folder_and_sizes(find_dataset(), arguments)
+    runs = [(name, seed) for name, seed in runs
+            if not (folder / f"{name}_seed{seed}.npz").exists()]
+    share = sizes["train"] / REPORT_SIZES["train"]
     epoch: dict[tuple, float] = {}  # seconds, by what they depend on
     seconds = 0.0
     for name, _ in runs:
@@ -137,9 +144,9 @@ def foretell(runs: list[tuple[str, int]], arguments: argparse.Namespace) -> None
             epoch[key] = timed(experiment.build, arguments.batch_size, recipe=experiment.recipe)[1]
         seconds += share * epoch[key] * (arguments.epochs or Settings(**experiment.settings).epochs)
     jobs = arguments.workers or 1
+    shared = f", shared by {jobs}. What they gain by that depends on the machine"
     print(f"{len(runs)} runs: about {seconds / 3600:.1f} hours of training one after the other"
-          + (f", shared by {jobs}. What they gain by that depends on the machine." * (jobs > 1)
-             or "."), flush=True)
+          f"{shared if jobs > 1 else ''}.", flush=True)
 
 
 def count(text: str) -> int:
@@ -183,8 +190,9 @@ def read_arguments() -> argparse.Namespace:
     add("--epochs", type=count, help="at most; otherwise what the plan says")
     add("--batch-size", type=count, default=64, help="images a step (default 64)")
     add("--workers", type=count, help="processes here that share the runs")
-    add("--scheduler", help="address of a Dask scheduler whose workers share the runs")
-    add("--minutes", type=float, help="stop after so long; called again, all goes on")
+    add("--scheduler", help="address of a Dask scheduler whose workers share the runs; --data and\n"
+                            "--output are then paths of theirs")
+    add("--minutes", type=count, help="stop after so long; called again, all goes on")
     add("--other-versions", action="store_true",
         help="go on with a training that was begun with other versions")
     add("--tied", action="store_true", help=argparse.SUPPRESS)
