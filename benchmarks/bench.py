@@ -21,7 +21,6 @@ import itertools
 import multiprocessing
 import os
 import platform
-import resource
 import sys
 import tempfile
 import time
@@ -208,7 +207,11 @@ def operations(network: str) -> int:
 
 
 def peak_memory() -> float:
-    """Return the most memory that this process has had, in GB."""
+    """Return the most memory that this process has had, in GB; Windows does not count it."""
+    try:
+        import resource
+    except ImportError:
+        return np.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e9 if sys.platform == "darwin" else 1e6)
 
@@ -223,7 +226,7 @@ def silence() -> None:
 @contextmanager
 def processes():
     """Start one process for each way."""
-    pools = {}
+    pools, before = {}, {**os.environ}
     try:
         for way, settings in WAYS.items():
             for name in (ONEDNN, "KERAS_BACKEND"):
@@ -233,6 +236,7 @@ def processes():
             pools[way].submit(os.getpid).result()  # it starts now, in this environment
         yield {way: lambda *task, p=pool: p.submit(*task).result() for way, pool in pools.items()}
     finally:
+        os.environ.update(before)
         for pool in pools.values():
             pool.shutdown()
 
@@ -344,6 +348,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=COURSE / "benchmarks")
     arguments = parser.parse_args()
     sizes = Sizes(repeats=1, steps=1, images=60, side=200) if arguments.quick else Sizes()
+    dataset = find_dataset() if os.environ.get("FER_DATA") else None  # an error costs no minutes
     arguments.output.mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -353,15 +358,15 @@ def main() -> None:
         for count in (times * sizes.images for times in (1, 2, 4, 8)):
             folder = draw_folder(Path(scratch, str(count)), count)
             rows += time_dataset(folder, f"{count:,} images", sizes.repeats)
-        draw_growth(pd.DataFrame(rows), arguments.output / "growth.svg")
-        if "FER_DATA" in os.environ:
-            dataset = find_dataset()
-            rows += time_dataset(dataset.root, dataset.name, 3)
+    drawn = pd.DataFrame(rows)
+    if dataset:
+        rows += time_dataset(dataset.root, dataset.name, 3)
     from machinery.computer import machine
 
     head = (f"# {date.today()}, {machine(COURSE)['processor']}, {os.cpu_count()} cores, Python "
             f"{platform.python_version()}, TensorFlow {version('tensorflow')}\n")
     table = summary(pd.DataFrame(rows))
+    draw_growth(drawn, arguments.output / "growth.svg")
     draw_ways(table, arguments.output / "ways.svg")
     text = head + table.to_csv(index=False, float_format="%.4g")
     write_whole(arguments.output / "bench.csv", text.encode())

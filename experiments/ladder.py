@@ -9,13 +9,14 @@ run in runs/ladder. A stopped climb goes on; what is in the table is not made ag
 
 import argparse
 import itertools
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from experiments.plan import ALL, LADDER, RUNGS
+from experiments.plan import ALL, LADDER, RUNGS, Rung
 from fer_helpers import dataset as ds
 from fer_helpers import models, training
 from fer_helpers.augmentation import REPORT_AUGMENTATION
@@ -44,24 +45,24 @@ def report_step(times: int = 3) -> float:
 
 def make(name: str, seed: int, dataset: ds.Dataset, save_to: Path) -> training.Run:
     """Train on a rung and validate, or train a chosen network, test it and save its weights."""
-    experiment, built = ALL[name], []
+    experiment, built, new = ALL[name], [], not save_to.exists()
     run = training.train(lambda: built.append(experiment.build()) or built[0],
                          experiment.data(dataset, ds.REPORT_SIZES),
                          training.Settings(**experiment.settings, seed=seed),
                          recipe=experiment.recipe, save_to=save_to,
                          log=lambda line: print(line, flush=True))
-    if name not in RUNGS:
+    if name not in RUNGS and new:  # of a run that was finished before, the weights are gone
         built[0].save(save_to.with_suffix(".keras"))
     return run
 
 
 def row(name: str, run: training.Run, step: float) -> pd.DataFrame:
     """Return what the notebook shows of one try, one row."""
-    rung = LADDER[int(name.removeprefix("rung"))] if name.startswith("rung") else None
+    number = RUNGS.index(name) if name in RUNGS else len(LADDER)
+    rung = LADDER[number] if name in RUNGS else Rung("")
     seconds = run.history["cpu_seconds"].sum()
     return pd.DataFrame([{
-        "rung": LADDER.index(rung) if rung else len(LADDER), "name": name,
-        "change": rung.change if rung else "", "kept": rung.kept if rung else True,
+        "rung": number, "name": name, "change": rung.change, "kept": rung.kept,
         "seed": run.settings["seed"], "accuracy": run.history["val_accuracy"].iloc[-1],
         "both_ways": run.accuracy, "train_accuracy": run.about["train_accuracy"],
         "cpu_seconds": round(seconds, 1), "report_step": round(step, 3),
@@ -82,7 +83,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folder", type=Path, default=COURSE / "runs" / "ladder")
     arguments = parser.parse_args()
-    dataset, step = ds.find_dataset(), report_step()
+    dataset = ds.find_dataset()
+    if dataset.name != "fer2013":
+        sys.exit(f"{dataset.root} is not the original FER-2013. Set FER_DATA.")
+    step = report_step()
     print(f"A step of the report's network takes {step:.2f} CPU-seconds", flush=True)
     for name, seed in itertools.product(arguments.names, arguments.seeds):
         if (name, seed) in read_table()[["name", "seed"]].itertuples(index=False, name=None):

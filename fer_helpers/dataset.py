@@ -108,15 +108,12 @@ def find_dataset() -> Dataset:
     ``FER_DATA`` is a folder or file in any form of the dataset; a relative path counts from the
     course's folder. If it points to nothing, raises CourseError.
     """
-    usual = next((place for place in (*FER2013, *_from_kagglehub(), *KAGGLE)
-                  if os.path.lexists(place) and (not place.is_dir() or any(
-                      map(forms.visible, os.listdir(place))))), FIXTURE)
     chosen = os.environ.get("FER_DATA", "")
     if not os.path.exists(COURSE / chosen):  # as it was copied from elsewhere
         chosen = os.path.expandvars(os.path.expanduser(chosen.strip("'\" \t\r\n")))
         if chosen.startswith("file:"):
             chosen = url2pathname(chosen.removeprefix("file:"))
-    root = Path(os.path.realpath(COURSE / (chosen or usual)))
+    root = Path(os.path.realpath(COURSE / (chosen or _usual())))
     if not os.path.exists(root):
         raise CourseError(
             f"No dataset at {root}. Set FER_DATA to the folder or file of FER-2013, or unset it to "
@@ -124,11 +121,13 @@ def find_dataset() -> Dataset:
     return Dataset(root)
 
 
-def _from_kagglehub() -> list[Path]:
-    """Return where kagglehub has put Kaggle's ``msambare/fer2013``; it marks what came whole."""
-    cache = os.environ.get("KAGGLEHUB_CACHE") or os.path.expanduser("~/.cache/kagglehub")
-    folder = Path(cache, "datasets", "msambare", "fer2013")
-    return [folder / "versions" / mark.stem for mark in sorted(folder.glob("*.complete"))]
+def _usual() -> Path:
+    """Return where FER-2013 is if nobody says: kagglehub marks what has come whole."""
+    hub = COURSE / os.path.expanduser(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub")
+    marks = sorted((hub / "datasets" / "msambare" / "fer2013").glob("*.complete"))
+    places = [*FER2013, *(mark.parent / "versions" / mark.stem for mark in marks), *KAGGLE]
+    return next((place for place in places if os.path.lexists(place) and (
+        not place.is_dir() or any(map(forms.visible, os.listdir(place))))), FIXTURE)
 
 
 def index_images(dataset: Dataset) -> pd.DataFrame:

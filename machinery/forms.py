@@ -76,7 +76,7 @@ class Names(NamedTuple):
                     if owners.setdefault(other.casefold(), name) != name:
                         raise CourseError(f"In {table}, {other!r} stands for {name} and for "
                                           f"{owners[other.casefold()]}. Remove one of the two.")
-        return cls(*found, table)
+        return cls(found[0], found[1], table)
 
 
 class Fault(Exception):

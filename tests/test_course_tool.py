@@ -24,8 +24,11 @@ def ran(monkeypatch, tmp_path):
     for name in [*tool.SETTINGS, "PYTHON"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VENV", str(tmp_path / "venv"))
-    (tmp_path / "venv").mkdir()
-    (tmp_path / "venv" / "ready").touch()
+    for name in ("bin", "Scripts"):
+        (tmp_path / "venv" / name).mkdir(parents=True)
+    for name in ("bin/python", "Scripts/python.exe"):
+        (tmp_path / "venv" / name).touch()
+    (tmp_path / "venv" / "ready").write_text(tool.versions())
     calls = []
 
     def run(command, cwd, env, stdout):
@@ -145,18 +148,30 @@ def test_a_path_with_any_letters_and_no_environment(bare, way):
         sys.executable, "-S", "tools/course.py"]  # -S: without what is installed
     words = ["notebooks", "NAMES=01", "JOBS=1", "VENV=ein Ü 表", "INSTALLER=pip"]
     strict = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
-    for _ in range(2):
+    for once in (True, False):
         done = subprocess.run([*start, *words], cwd=bare, capture_output=True, env=strict)
         assert done.returncode == 0, done.stderr
+        assert (b"Making an environment" in done.stdout) == once
     calls = map(ast.literal_eval, (bare / "log").read_text("utf-8").splitlines())
     assert [[Path(program).stem, *words][:3] for program, *words in calls] == [
         ["install", "pip"], ["pip", "install", "--quiet"], ["jupyter", "labextension", "disable"],
         *2 * [["run_notebooks", "--jobs", "1"]]], "the second time, only the notebooks run"
     assert (bare / "ein Ü 表" / "pyvenv.cfg").exists()
+    # Another lock brings it up to date, in place; another address of the repository does nothing.
+    for name, text, calls in (("pyproject.toml", 'repository = "x"', 1),
+                              ("requirements.lock", "x", 4)):
+        (bare / name).write_text(text)
+        (bare / "log").unlink()
+        done = subprocess.run([*start, *words], cwd=bare, capture_output=True, env=strict)
+        assert (b"up to date" in done.stdout) == (calls > 1) and done.returncode == 0
+        assert len((bare / "log").read_text("utf-8").splitlines()) == calls
     subprocess.run([*start, "clean", "VENV=ein Ü 表"], cwd=bare, check=True)
     assert not (bare / "ein Ü 表").exists()
+    # What is no environment of the course is neither removed nor emptied, nor filled.
     subprocess.run([*start, "clean", "VENV=notebooks"], cwd=bare, check=True)
-    assert (bare / "notebooks").exists(), "it is no environment"
+    done = subprocess.run([*start, "setup", "VENV=notebooks"], cwd=bare, capture_output=True)
+    assert b"notebooks holds other files, and no environment of this course" in done.stderr
+    assert [path.name for path in (bare / "notebooks").iterdir()] == ["01_one.ipynb"]
 
 
 @pytest.mark.parametrize("writable", [True, False])

@@ -44,6 +44,8 @@ def test_what_is_there_is_taken_as_it_is_spelled(copy, monkeypatch, name):
 
 def test_without_fer_data_the_usual_places_then_the_fixture(monkeypatch, copy):
     monkeypatch.setenv("FER_DATA", " ")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(copy))  # the user's may hold FER-2013
+    monkeypatch.setattr(ds, "KAGGLE", [])
     empty = copy / "empty"
     (empty / ".git").mkdir(parents=True)
     (copy / ".hidden").touch()
@@ -74,13 +76,18 @@ def test_kagglehubs_cache_and_kaggles_own_places(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(ds, "FER2013", [])
     monkeypatch.setattr(ds, "KAGGLE", [ds.FIXTURE / "train"])
-    for cache, variable in (tmp_path / ".cache/kagglehub", ""), (tmp_path / "a", f"{tmp_path}/a"):
+    relative = os.path.relpath(tmp_path / "b", COURSE)  # counts from the course's folder
+    for cache, variable in ((tmp_path / ".cache/kagglehub", ""), (tmp_path / "a", f"{tmp_path}/a"),
+                            (tmp_path / "b", relative)):
         monkeypatch.setenv("KAGGLEHUB_CACHE", variable)
         version = cache / "datasets/msambare/fer2013/versions/1"
         (version / "train").mkdir(parents=True)
         assert ds.find_dataset().root == ds.FIXTURE / "train"
         (version.parents[1] / "1.complete").touch()
         assert ds.find_dataset().root == version
+    monkeypatch.setattr(os, "listdir", None)  # a usual place that cannot be read
+    monkeypatch.setenv("FER_DATA", "data/fixture")
+    assert ds.find_dataset().is_fixture
 
 
 # indexing

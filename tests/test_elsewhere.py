@@ -47,9 +47,13 @@ def test_naming_it(monkeypatch, tmp_path, words, said):
     for path, source in zip(files, name_repository.FILES, strict=True):
         path.write_bytes(source.read_bytes())
     monkeypatch.setattr(name_repository, "FILES", files)
-    assert (name_repository.main(words) or "").startswith(said or "")
-    written = {"https://github.com/me/course" in path.read_text("utf-8") for path in files}
-    assert written == {bool(words) and said is None}
+    before = [path.read_text("utf-8") for path in files]
+    found = name_repository.main(words)
+    assert found.startswith(said) if said else found is None
+    changed = said is None and bool(words)
+    for path, text in zip(files, before, strict=True):
+        here = REPOSITORY.removeprefix("https://github.com/")
+        assert path.read_text("utf-8") == (text.replace(here, "me/course") if changed else text)
 
 
 @pytest.mark.parametrize(("place", "expected"), [
@@ -80,6 +84,7 @@ def test_packages_are_added_and_none_is_replaced(monkeypatch, capsys, lacks, ins
     there = [entry for entry in metadata.distributions() if entry.name not in lacks]
     monkeypatch.setattr(tool.metadata, "distributions", lambda: there)
     calls = []
+    monkeypatch.chdir(tool.COURSE)
 
     def run(command):
         calls.append(command)
@@ -93,6 +98,12 @@ def test_packages_are_added_and_none_is_replaced(monkeypatch, capsys, lacks, ins
             tool.packages()
         assert end.value.code == 0
         assert calls[0][-len(installs):] == installs
+        monkeypatch.chdir("notebooks")  # at home: whoever opened them has chosen another kernel
+        with pytest.raises(SystemExit, match=r"kernel, .* lacks seaborn.*Choose that of .venv"):
+            tool.packages()
+        monkeypatch.setenv("COLAB_RELEASE_TAG", "set by the platform")
+        with pytest.raises(SystemExit, match="0"):
+            tool.packages()
     else:
         tool.packages()
         assert calls == []

@@ -129,7 +129,7 @@ def _dataset():
 def _places():
     for what, variable, default, room in PLACES:
         folder = course_path(variable, default)
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
         free = shutil.disk_usage(existing).free / 1e9
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             yield False, (f"{what}: {folder} cannot be written to: change its permissions, or set "

@@ -9,6 +9,7 @@ time), NAMES (which notebooks), OPEN=1 (show the pages that were made). This fil
 Python. Where the course is installed already (conda), no environment is made.
 """
 
+import hashlib
 import os
 import platform
 import re
@@ -23,6 +24,7 @@ from pathlib import Path
 COURSE = Path(__file__).resolve().parent.parent
 SETTINGS = {"VENV": ".venv", "INSTALLER": "uv", "JOBS": "2", "NAMES": "", "OPEN": ""}
 FIXTURE = {"FER_DATA": "data/fixture"}
+MARK = "environment of the course"  # a file: the folder may be removed
 FITS = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
 AT_HOME = ("jupyterlab", "setuptools")  # nobody needs these in Colab or in Kaggle's notebooks
 # JupyterLab would otherwise ask the network for news and newer versions.
@@ -45,9 +47,15 @@ def packages():
     """in Colab or Kaggle's notebooks: install what their Python lacks, and replace nothing"""
     text = (COURSE / "pyproject.toml").read_text("utf-8")
     wanted = re.findall(r'^    "(([\w-]+)\S+)"', text.partition("[project.optional")[0], re.M)
-    there = {entry.name.lower(): entry.version for entry in metadata.distributions()}
+    # Of two versions the first on the path is the one that is imported; damaged ones have no name.
+    there = {entry.name.lower(): entry.version
+             for entry in reversed([*metadata.distributions()]) if entry.name}
     lacking = [package for package, name in wanted
                if name not in there and name not in AT_HOME]
+    if lacking and not elsewhere() and Path.cwd() == COURSE / "notebooks":
+        sys.exit(f"The Python of this notebook's kernel, {sys.executable}, lacks {lacking[0]}, and "
+                 f"maybe more. Choose that of {setting('VENV')} (`make setup` makes it), or open "
+                 "the notebooks with `make lab`.")
     if lacking:
         print(f"Installing {' '.join(lacking)}", flush=True)
         kept = "".join(f"{name}=={version}\n" for name, version in there.items())
@@ -167,7 +175,7 @@ def lock():
 
 def clean():
     """remove the environment and the executed copies"""
-    if (venv() / "pyvenv.cfg").exists():  # whatever VENV names, nothing else is removed
+    if ours():  # whatever VENV names, nothing else is removed
         shutil.rmtree(venv())
     shutil.rmtree(COURSE / "build", ignore_errors=True)
 
@@ -230,23 +238,48 @@ def venv():
     return COURSE / os.path.expanduser(setting("VENV"))
 
 
+def ours():
+    """Say whether VENV names an environment that this program made; older ones have no mark."""
+    return any(all((venv() / name).exists() for name in names)
+               for names in ([MARK], ["ready", "pyvenv.cfg"]))
+
+
+def versions():
+    """Return a digest of what an environment is made from: another one, and it is out of date."""
+    lines = [line for name in ("requirements.lock", "pyproject.toml")
+             for line in (COURSE / name).read_bytes().splitlines()
+             if not line.startswith(b"repository = ")]
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()
+
+
 def python():
     """Return the Python that has the course's packages; make its environment if there is none."""
     if not os.environ.get("VENV") and has_the_course():
         return sys.executable
     found = str(venv() / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
     ready = venv() / "ready"
-    sources = (COURSE / "requirements.lock", COURSE / "pyproject.toml")
-    if ready.exists() and all(path.stat().st_mtime <= ready.stat().st_mtime for path in sources):
+    if os.path.exists(found) and ready.exists() and ready.read_text("utf-8") == versions():
         return found
-    print(f"Making an environment in {setting('VENV')}, once: 2.7 GB, a minute or a few.",
-          flush=True)
-    steps = [[base_python(), "-m", "venv", "--clear", str(venv())],
-             [found, "tools/install.py", setting("INSTALLER")],
+    steps = [[found, "tools/install.py", setting("INSTALLER")],
              [found, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
               "--no-build-isolation", "--editable", "."]]
-    # In a shared folder that may only be read, PYTHONPATH has to be enough.
-    for command in steps if os.access(COURSE, os.W_OK) else steps[:2]:
+    if not os.access(COURSE, os.W_OK):
+        steps.pop()  # in a shared folder that may only be read, PYTHONPATH has to be enough
+    if os.path.exists(found) and ours():
+        # What is there stays until the new is installed, and what was added stays for good.
+        print(f"Bringing the environment in {setting('VENV')} up to date.", flush=True)
+    else:
+        print(f"Making an environment in {setting('VENV')}, once: 2.7 GB, a minute or a few.",
+              flush=True)
+        steps.insert(0, [base_python(), "-m", "venv", str(venv())])
+        if ours():
+            shutil.rmtree(venv())  # its Python is gone
+        elif venv().exists() and os.listdir(venv()):
+            sys.exit(f"{venv()} holds other files, and no environment of this course. Name "
+                     "another folder, VENV=..., or remove it.")
+        venv().mkdir(parents=True, exist_ok=True)
+        (venv() / MARK).touch()
+    for command in steps:
         if subprocess.run(command, cwd=COURSE, env=surroundings({})).returncode:
             sys.exit(f"The environment could not be made, see above. {hint()}".strip())
     subprocess.run([found, "-m", "jupyter", "labextension", "disable", "--level=sys_prefix", NEWS],
@@ -254,7 +287,7 @@ def python():
     settings = venv() / "etc" / "ipython" / "ipython_kernel_config.py"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(SAME_VERSION, "utf-8")
-    ready.touch()
+    ready.write_text(versions(), "utf-8")
     return found
 
 

@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from fer_helpers.course import course_path
 from fer_helpers.dataset import Dataset, find_dataset
 from machinery.files import CourseError
 
@@ -53,19 +54,16 @@ def download() -> Path:  # type: ignore[return]  # the last try returns or raise
             raise CourseError(f"What Kaggle sent is no archive ({error}). {BY_HAND}") from error
 
 
-def remove_what_is_not_whole() -> None:
-    """Remove what a download left that did not end; what came whole stays."""
+def not_whole() -> set[Path]:
+    """Return what a download has left that did not end, or has not ended yet."""
     folder = _cache() / "datasets" / NAME
-    for archive in folder.glob("*.archive"):
-        archive.unlink()
-    for version in folder.glob("versions/*"):
-        if not (folder / f"{version.name}.complete").exists():
-            shutil.rmtree(version)
+    return {*folder.glob("*.archive"), *(
+        version for version in folder.glob("versions/*")
+        if not (folder / f"{version.name}.complete").exists())}
 
 
 def _cache() -> Path:
-    from kagglehub.config import get_cache_folder
-    return Path(get_cache_folder())
+    return course_path("KAGGLEHUB_CACHE", "~/.cache/kagglehub")
 
 
 def main() -> int:
@@ -74,10 +72,13 @@ def main() -> int:
     try:
         dataset = find_dataset()
         if dataset.is_fixture:
+            os.environ["KAGGLEHUB_CACHE"] = str(_cache())  # the same place from any folder
+            before = not_whole()  # perhaps another process is at it
             try:
                 dataset = Dataset(Path(os.path.realpath(download())))
             finally:
-                remove_what_is_not_whole()
+                for left in not_whole() - before:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
         print(f"{len(dataset.pixels):,} images in {dataset.root}. {dataset.identity.sentence}")
     except CourseError as error:
         print(error)

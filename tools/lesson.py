@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from drawings import BAR, EDGE, HISTORIES, SIX, SQUARE, convolution, report_difference, stop
 from scipy import stats
-from write_readme import answer
+from write_readme import answer, filled
 
 from fer_helpers.course import COURSE, EMOTIONS, REFERENCE
 from fer_helpers.evaluation import confusion_matrix, most_confused
@@ -27,7 +27,6 @@ from machinery.files import write_whole
 WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 WORDS_A_MINUTE = 100  # of a text on mathematics, in a foreign language
 SPOKEN_A_MINUTE, THINKING, LOOKING = 100, 1 / 3, 1 / 2  # minutes a question and a picture
-PAGES = [COURSE / "docs" / f"{name}.md" for name in ("teacher", "students")]
 LICENCE = "Text, slides and figures: CC BY 4.0. Code: MIT."
 
 
@@ -201,18 +200,11 @@ def reading() -> str:
     return "\n".join(rows)
 
 
-def filled(text: str) -> str:
-    """Return a page with its tables made anew."""
-    table = lesson()
-    for name, part in {"plan": plans(table), "reading": reading(),
-                       "homework": homework(table)}.items():
-        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        if start in text:
-            before, _, after = text.partition(start)
-            text = f"{before}{start}\n\n{part}\n\n{end}{after.partition(end)[2]}"
-    return text
-
+PAGES = {  # and the tables of each
+    COURSE / "docs" / "teacher.md": {"plan": lambda: plans(lesson())},
+    COURSE / "docs" / "students.md": {
+        "reading": reading, "homework": lambda: homework(lesson())}}
 
 if __name__ == "__main__":
-    for page in PAGES:
-        write_whole(page, filled(page.read_text(encoding="utf-8")).encode())
+    for page, parts in PAGES.items():
+        write_whole(page, filled(page, parts, page.read_text(encoding="utf-8")).encode())

@@ -88,16 +88,21 @@ def deck(table: dict, plan: int, folder: Path) -> str:
 
 
 def main() -> int:
-    """Write the pages, and beside them all that they load."""
-    table = lesson()
-    shutil.rmtree(BUILD, ignore_errors=True)
-    shutil.copytree(REVEAL, BUILD / "reveal", ignore=shutil.ignore_patterns("*.map", "*.esm.js"))
-    shutil.copy(TOOLS / "slides" / "slides.css", BUILD)
-    (BUILD / "pictures").mkdir()
+    """Write the pages, and beside them all that they load: all of it or nothing."""
+    table, new = lesson(), BUILD.with_name(f"{BUILD.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(REVEAL, new / "reveal", ignore=shutil.ignore_patterns("*.map", "*.esm.js"))
+    shutil.copy(TOOLS / "slides" / "slides.css", new)
+    (new / "pictures").mkdir()
     for number, plan in enumerate(table["plan"]):
-        page = deck(table, number, BUILD / "pictures")
-        (BUILD / f"{plan['file']}.html").write_text(page, encoding="utf-8")
+        try:
+            page = deck(table, number, new / "pictures")
+        except CourseError as error:
+            sys.exit(str(error))
+        (new / f"{plan['file']}.html").write_text(page, encoding="utf-8")
         print(f"build/slides/{plan['file']}.html: {plan['name']}")
+    shutil.rmtree(BUILD, ignore_errors=True)
+    new.rename(BUILD)
     print("Open one in a browser; S opens the notes, ?print-pdf prints. No internet is needed.")
     return 0
 

@@ -44,7 +44,8 @@ def main(words: list[str]) -> str | None:
     if not re.fullmatch(ADDRESS, address):
         return f"{address} is not an address such as https://github.com/OWNER/facial-emotions"
     for path in FILES:
-        path.write_bytes(named(path.read_text("utf-8"), address).encode())
+        if (new := named(text := path.read_text("utf-8"), address)) != text:
+            path.write_bytes(new.encode())
     return None
 
 

@@ -20,6 +20,9 @@ from uuid import uuid4
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat.reader import NotJSONError
+
+from machinery.files import write_whole
 
 COURSE = Path(__file__).resolve().parent.parent
 FOLDER, BUILD = COURSE / "notebooks", COURSE / "build"
@@ -115,14 +118,14 @@ class Client(NotebookClient):
 def run(name: str, progress: Progress) -> bool:
     """Run one notebook and write its copy; return whether it went through."""
     started = time.perf_counter()
-    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     try:
+        notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
         Client(name, notebook, progress, timeout=None, extra_arguments=QUIETLY,
                resources={"metadata": {"path": FOLDER}}).execute()
-    except (CellExecutionError, DeadKernelError) as error:
+    except (CellExecutionError, DeadKernelError, NotJSONError, RuntimeError) as error:
         progress.end(name, f"{error}\nFAILED: {name}", failed=True)
         return False
-    nbformat.write(notebook, BUILD / f"{name}.ipynb")
+    write_whole(BUILD / f"{name}.ipynb", nbformat.writes(notebook).encode())
     progress.end(name, f"{time.perf_counter() - started:4.0f} s  build/{name}.ipynb", failed=False)
     return True
 
@@ -155,7 +158,7 @@ def main() -> int:
     progress = Progress(names)
     some = "1 notebook" if len(names) == 1 else f"{len(names)} notebooks"
     print(f"Running {some}, {arguments.jobs} at a time.", flush=True)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
+    with ThreadPoolExecutor(max(1, arguments.jobs)) as pool:
         try:
             passed = list(pool.map(run, names, [progress] * len(names)))
         except KeyboardInterrupt:

@@ -16,7 +16,9 @@ import threading
 import time
 from pathlib import Path
 
-from fer_helpers.course import COURSE, course_path
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also where nothing is installed
+
+from fer_helpers.course import course_path
 from machinery.files import CourseError
 
 # Products of matrices in full float32, whatever the GPU; and several trainings share one.
@@ -76,6 +78,7 @@ def train_apart(command: list[str]) -> str:
     Keras draws the seeds of its layers from Python's random numbers. Dask's threads draw from them
     too: in their process, a run would never be the same again.
     """
+    from fer_helpers.course import COURSE  # the worker's, perhaps of another machine
     from machinery.files import CourseError
 
     with subprocess.Popen([sys.executable, *command, "--tied"], stdin=subprocess.PIPE,
@@ -180,8 +183,8 @@ def read_arguments() -> argparse.Namespace:
     add("model", nargs="+", help="baseline, final, ablation, another name of the plan, or a list")
     add("--data", type=lambda text: Path(text).absolute(),
         help="folder, zip or CSV; otherwise as in notebooks")
-    add("--train-per-class", type=count, help="images of each class; otherwise 2999")
-    add("--test-per-class", type=count, help="images of each class; otherwise 599")
+    add("--train-per-class", type=count, help="images of each class; otherwise 2999, drawn 30")
+    add("--test-per-class", type=count, help="images of each class; otherwise 599, drawn 12")
     add("--output", type=lambda text: Path(text).absolute(),
         help="folder; otherwise FER_RUNS, or runs, and there the dataset's name")
     add("--seeds", type=seeds, metavar="0-4", default="0",
@@ -212,7 +215,7 @@ def main() -> int:
         timer.start()
     try:
         runs = wanted(arguments)
-        if len(runs) > 1:
+        if len(runs) > 1 and not arguments.scheduler:  # the dataset may be on the workers alone
             foretell(runs, arguments)
         return 0 if train(runs, arguments) else 1
     except CourseError as error:

@@ -5,7 +5,8 @@
 What stands between two markers, such as `<!-- runs -->` and `<!-- /runs -->`, is replaced.
 """
 
-import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,8 @@ from fer_helpers.dataset import REPORT_SIZES, balance
 from fer_helpers.identity import images
 from fer_helpers.report import printed
 from fer_helpers.runs import accuracies, design_difference, reference_runs
-from machinery.files import write_whole
+from machinery.files import CourseError, write_whole
 
-PAGES = [COURSE / name for name in ("README.md", "docs/data.md", "docs/speed.md")]
 BENCH = COURSE / "benchmarks" / "bench.csv"
 MODELS = {"baseline": "baseline, two convolutions", "final": "final model, 1024 filters",
           "ablation": "ablation, 512 filters", "compact_22": "compact network, notebook 10"}
@@ -94,18 +94,25 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def filled(text: str) -> str:
-    """Return the text of a page with its tables made anew."""
-    parts = {"runs": markdown(table_of_runs()), "answer": answer(),
-             "copies": markdown(table_of_copies()), "speed": markdown(table_of_speed())}
+def filled(page: Path, parts: dict[str, Callable[[], str]], text: str) -> str:
+    """Return the text of a page with what stands between its marks, ``<!-- name -->``, made anew.
+
+    Raises CourseError if one of the marks is not there once.
+    """
     for name, part in parts.items():
-        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
-        pattern = f"(?<={marks[0]}).*?(?={marks[1]})"
-        new = f"\n\n{part}\n\n".replace("\\", r"\\")  # for re, a backslash is one if it is doubled
-        text = re.sub(pattern, new, text, flags=re.DOTALL)
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if not text.count(start) == text.count(end) == 1 or text.index(end) < text.index(start):
+            raise CourseError(f"{page} lacks {start} or {end}, or has it twice. Put it back.")
+        before, _, after = text.partition(start)
+        text = f"{before}{start}\n\n{part()}\n\n{end}{after.partition(end)[2]}"
     return text
 
 
+PAGES = {  # and the tables of each
+    COURSE / "README.md": {"runs": lambda: markdown(table_of_runs()), "answer": answer},
+    COURSE / "docs" / "data.md": {"copies": lambda: markdown(table_of_copies())},
+    COURSE / "docs" / "speed.md": {"speed": lambda: markdown(table_of_speed())}}
+
 if __name__ == "__main__":
-    for page in PAGES:
-        write_whole(page, filled(page.read_text(encoding="utf-8")).encode())
+    for page, parts in PAGES.items():
+        write_whole(page, filled(page, parts, page.read_text(encoding="utf-8")).encode())
