@@ -168,6 +168,7 @@ def attempt(file: Path, source: str, seconds: float) -> tuple[str, float, float]
             for name in [name for name in sys.modules if name.startswith(ours)]:
                 del sys.modules[name]
             sys.path.insert(0, folder)
+            tempfile.tempdir = folder  # whatever the tests leave goes with it
             os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
             os._exit(pytest.main([
                 "-x", "-q", "--tb=no", "--no-header", "-p", "no:nbval", "-p", "no:anyio",

@@ -159,6 +159,21 @@ def sentences():
     return read
 
 
+@pytest.fixture
+def steps(monkeypatch):
+    """What every training step gets: images, labels, learning rate, and all variables before it."""
+    from machinery.keras_quietly import keras
+    seen, step = [], keras.Sequential.train_on_batch
+
+    def spy(self, images, labels, **options):
+        seen.append((images, labels, float(self.optimizer.learning_rate),
+                     {v.path: v.numpy() for v in self.variables}))
+        return step(self, images, labels, **options)
+
+    monkeypatch.setattr(keras.Sequential, "train_on_batch", spy)
+    return seen
+
+
 @pytest.fixture(scope="session")
 def plain_figure():
     """Measure the CPU-seconds of a figure with two empty axes: what counts as fast, anywhere."""

@@ -1,5 +1,6 @@
 """`tools/train.py`: in this process, and as one that can be killed."""
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -20,6 +21,7 @@ from fer_helpers.runs import load_run
 resource = pytest.importorskip("resource", reason="Windows sends no signals")
 SMALL = ["--epochs=5", "--batch-size=36", "--train-per-class=30", "--test-per-class=12"]
 FORKS = multiprocessing.get_context("forkserver")
+PROGRAMS = []
 FORKS.set_forkserver_preload(["experiments.plan", "fer_helpers.training"])
 
 
@@ -42,6 +44,7 @@ class Program:
             target=be_the_program, args=(changes, "baseline", *SMALL, f"--output={folder}", *words),
             kwargs={name: ends[1] for name, ends in pipes.items()})
         self.process.start()
+        PROGRAMS.append(self.process)
         for name, (mine, its) in pipes.items():
             its.close()
             setattr(self, name, os.fdopen(os.dup(mine.fileno()), encoding="utf-8"))
@@ -54,6 +57,13 @@ class Program:
             said = self.output.read(), self.errors.read()
         self.process.join()
         return self.process.exitcode, *said
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    yield
+    while PROGRAMS:
+        PROGRAMS.pop().kill()
 
 
 def finish(folder):
@@ -71,7 +81,7 @@ def whole(tmp_path_factory):
 
 def test_killed_at_a_random_moment_it_ends_with_the_same_numbers(whole, tmp_path):
     """After two epochs and a random part of the next one, or of a write."""
-    part, ends, program = random.random(), [], Program(tmp_path)
+    part, ends, program = random.SystemRandom().random(), [], Program(tmp_path)
     for _ in range(2):
         assert program.output.readline().startswith("Epoch")
         ends.append(time.monotonic())
@@ -101,6 +111,7 @@ PRETENDING = """if True:
     from machinery.files import CourseError
 
     def train(build, data, settings, save_to, log, **_):
+        log(f"{data} {settings}")
         begun = save_to.with_suffix(".checkpoint")
         if save_to.exists():
             raise CourseError(f"{save_to.name} is not a complete run")
@@ -112,7 +123,7 @@ PRETENDING = """if True:
         begun.rename(save_to)
         return Names(accuracy=0.5, about={"kept_epoch": 3})
 
-    made = Names(build=0, recipe=0, settings={}, data=lambda *_: 0)
+    made = Names(build=0, recipe=0, settings={}, data=lambda _, per_class: per_class)
     sys.modules["fer_helpers.training"] = Names(train=train, Settings=dict)
     sys.modules["experiments.plan"] = Names(ALL={"baseline": made}, LISTS={})
     runpy.run_path("tools/train.py", run_name="__main__")
@@ -129,13 +140,16 @@ def test_two_workers_share_the_runs_and_may_be_killed(tmp_path):
     while "seed0  Epoch  1" not in "".join(lines):
         lines.append(program.output.readline())
         assert lines[-1], program.end()
-    trainings = [child for child in psutil.Process(program.process.pid).children(recursive=True)
-                 if "--tied" in child.cmdline()]
-    for worker in [training.parent() for training in trainings]:
-        worker.kill()
+    trainings = []
+    for child in psutil.Process(program.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # that of seed 1 may end meanwhile
+            if "--tied" in child.cmdline():
+                child.parent().kill()
+                trainings.append(child)
     assert not psutil.wait_procs(trainings, timeout=60)[1], "they end with their workers"
     status, output, errors = program.end()
     assert status == 1, errors
+    assert "seed0  {'train': 30, 'test': 12} {'batch_size': 36, 'seed': 0, 'epochs': 5}" in output
     assert "seed0  Going on after epoch" in output and "seed0  Test accuracy 50.00%" in output
     assert "baseline_seed1.npz is not a complete run" in "".join(lines) + output
     assert (tmp_path / "baseline_seed1.npz").read_bytes() == b"mine"
@@ -146,7 +160,7 @@ def test_two_workers_share_the_runs_and_may_be_killed(tmp_path):
 
 @pytest.fixture
 def call(monkeypatch, tmp_path, capsys):
-    """Call the program; return its status and its last line of errors."""
+    """Call the program; return its status and its errors: at most one line."""
     monkeypatch.setenv("FER_DATA", str(FIXTURE))  # the program sets it, too
     monkeypatch.setattr(train.signal, "signal", lambda *_: None)
 
@@ -154,7 +168,9 @@ def call(monkeypatch, tmp_path, capsys):
         words = [*words, "--epochs=1", f"--output={tmp_path}"]
         monkeypatch.setattr(sys, "argv", ["train", *words])
         status = train.main()
-        return status, (capsys.readouterr().err.splitlines() or [""])[-1]
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) < 2
+        return status, "".join(lines)
     return run
 
 

@@ -67,9 +67,12 @@ def test_a_control_reacts_fast_from_end_to_end(
         shown = []
         values = {box.description: box.value for box in control.children[:-1]}
         for change in [{}, *({name: end} for name in ends for end in ends[name])]:
-            started = time.process_time()
-            control.f(**values | change)
-            figures = drawn()
-            shown.append(time.process_time() - started)
-            assert figures == 1 or capsys.readouterr().out
-        assert min(shown) < 2 * plain_figure, shown
+            took = []
+            for _ in range(2):  # the machine may be busy
+                started = time.process_time()
+                control.f(**values | change)
+                figures = drawn()
+                took.append(time.process_time() - started)
+                assert figures == 1 or capsys.readouterr().out
+            shown.append(min(took))
+        assert max(shown) < 3 * plain_figure, shown

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import check
 import install
+import pandas as pd
 import pytest
 import yaml
 
@@ -167,6 +168,16 @@ def test_check_passes_here_and_trains(monkeypatch, checked):
     assert "dataset: fixture, 292 images" in text
     for variable in ("FER_DATA", "FER_FIGURES", "FER_RUNS"):
         assert variable in text
+
+
+def test_an_epoch_is_foretold_from_the_second_of_two_short_ones(monkeypatch):
+    from fer_helpers import training
+    seen = []
+    monkeypatch.setattr(training, "train", lambda build, data, settings, **_: seen.append(
+        (len(data.train.labels), settings.batch_size)) or SimpleNamespace(
+            history=pd.DataFrame({"seconds": [99.0, 2.0]})))
+    assert check.timed(None, 8)[1] == pytest.approx(2 / 16 * 17_994)
+    assert seen == [(16, 8)]
 
 
 def test_ok_means_that_something_was_trained(monkeypatch, checked):

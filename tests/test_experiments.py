@@ -1,6 +1,7 @@
 """experiments/: what made the shipped files, the ladder of notebook 10 first of all."""
 
 import json
+from collections import defaultdict
 from types import SimpleNamespace
 
 import notebook_files
@@ -16,13 +17,14 @@ from fer_helpers import dataset as ds
 from fer_helpers import models, training
 from fer_helpers.course import EMOTIONS, REFERENCE
 from fer_helpers.identity import images
-from fer_helpers.runs import reference_runs
+from fer_helpers.runs import load_run
 from fer_helpers.training import Recipe, Settings
 from machinery.keras_quietly import keras
 
 FIXTURE = ds.Dataset(ds.FIXTURE)
-SHIPPED = {name: runs for name in plan.ALL
-           if (runs := reference_runs(name) or reference_runs(f"grid/{name}"))}
+SHIPPED = defaultdict(list)  # in all folders: cpu/, grid/ and jax/, too
+for file in sorted(REFERENCE.rglob("*_seed*.npz")):
+    SHIPPED[file.name.rpartition("_seed")[0]].append(load_run(file))
 SMALL = {"train": 18, "test": 3}  # images of each class: few enough to hold a sixth of them out
 
 
@@ -49,8 +51,7 @@ def test_the_plan_names_what_the_shipped_runs_were(name):
 
 
 def test_no_shipped_run_is_of_an_unknown_training():
-    files = [path.name.rpartition("_seed")[0] for path in REFERENCE.rglob("*_seed*.npz")]
-    assert len(files) > 50 and {*files} <= {*plan.ALL}
+    assert {*SHIPPED} <= {*plan.ALL} and sum(map(len, SHIPPED.values())) > 50
     with pytest.raises(KeyError, match="smoth"):
         plan.Experiment(models.build_baseline, targets="smoth").data(FIXTURE, SMALL)
 
@@ -153,19 +154,6 @@ def train_tiny(sets, settings, build=tiny_network, **recipe):
                           log=lambda line: None)
 
 
-@pytest.fixture
-def steps(monkeypatch):
-    """The images and the learning rate of every training step."""
-    seen, step = [], keras.Sequential.train_on_batch
-
-    def spy(self, images, labels, **options):
-        seen.append((images, float(self.optimizer.learning_rate)))
-        return step(self, images, labels, **options)
-
-    monkeypatch.setattr(keras.Sequential, "train_on_batch", spy)
-    return seen
-
-
 def test_a_recipe_that_changes_nothing_is_the_reports():
     plain, report = beyond.Beyond(), Recipe()
     images = np.zeros((2, 48, 48, 1), np.uint8)
@@ -196,7 +184,7 @@ def test_smoothed_labels(fixture_sets):
 
 def test_one_cycle_goes_up_for_a_quarter_and_down_to_nothing(fixture_sets, steps):
     train_tiny(fixture_sets, Settings(epochs=4, batch_size=18, learning_rate=0.05), one_cycle=True)
-    up, rates = 10, [rate for _, rate in steps]  # of 40 steps
+    up, rates = 10, [rate for *_, rate, _ in steps]  # of 40 steps
     np.testing.assert_allclose(rates[:up], np.linspace(0.002, 0.05, up + 1)[:up], rtol=1e-4)
     down = 0.025 * (1 + np.cos(np.pi * np.arange(30) / 30))
     np.testing.assert_allclose(rates[up:], down, rtol=1e-4)
@@ -224,7 +212,7 @@ def test_images_grow_and_are_tested_at_their_last_size(fixture_sets, steps, epoc
     """As Pillow makes them smaller, to one grey value."""
     run = train_tiny(fixture_sets, Settings(epochs=epochs, batch_size=180, patience=None),
                      sizes=(24, 32, 40))
-    assert [images.shape for images, _ in steps] == [(180, n, n, 1) for n in sides]
+    assert [images.shape for images, *_ in steps] == [(180, n, n, 1) for n in sides]
     order = np.random.default_rng([0, 0]).permutation(180)
     for image, original in zip(steps[0][0], fixture_sets.train.images[order], strict=True):
         pillow = Image.fromarray(original[..., 0]).resize((sides[0],) * 2,

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import random
+import sys
 import tarfile
 import time
 import tracemalloc
@@ -346,6 +347,10 @@ def test_what_is_left_out_is_counted_and_so_are_modes(copy, make_zip, form):
 
 # folders
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="names and links as Linux has them")
+
+
+@linux
 def test_awkward_names(copy, fixture_index):
     names = ["with space.jpg", "größe.jpg", "表情.jpg", "a'b\"c;d.jpg", "-rf.jpg", "b\\c.jpg"]
     for i, name in enumerate(names):
@@ -365,6 +370,7 @@ LINKS = {  # where an image is a link to, and what is read there
     "../../../blobs/abc": VICTIM, "Training_00001004.jpg": VICTIM[:-5] + "4.jpg"}
 
 
+@linux
 def test_links_and_pipes_among_the_images(copy, tmp_path):
     for file in ("private.jpg", "blobs/abc", "elsewhere/abc", "copy twin/abc"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -407,6 +413,7 @@ def test_a_linked_folder(copy, tmp_path, fixture_index, folder, place, other):
         pd.testing.assert_frame_equal(ds.index_images(ds.Dataset(copy)), fixture_index)
 
 
+@linux
 def test_folders_linked_in_circles(copy):
     """Each class of train holds train again, over a link; none of that is looked at."""
     for split in ("train", "training", "TRAIN"):

@@ -15,6 +15,7 @@ LISTED = {package: [name for names in re.findall(r"^        ([a-z_, ]+?)  ", blo
                     for name in names.split(", ")]
           for package, block in re.findall(r"^    (fer_helpers|machinery)/(.*?)(?=^    \w)",
                                            FLOORS, re.MULTILINE | re.DOTALL)}
+TOOLS = {path.stem for path in (COURSE / "tools").glob("*.py")}  # they import each other by name
 ORDER = ["tools", "experiments", *(f"{package}.{name}" for package, names in LISTED.items()
                                    for name in names)]
 
@@ -31,7 +32,8 @@ def imported(source):
 def climbs(module, source):
     """Return what a module imports from its own floor or from above it."""
     above = ORDER[:ORDER.index(module) + 1]
-    return [name for name in imported(source) if name in above or name.split(".")[0] in above[:2]]
+    return [name for name in imported(source)
+            if name in above or name.split(".")[0] in {*above[:2], *TOOLS}]
 
 
 @pytest.mark.parametrize("module", ORDER[2:])
@@ -39,7 +41,13 @@ def test_imports_go_down_only(module):
     assert climbs(module, (COURSE / f"{module.replace('.', '/')}.py").read_text("utf-8")) == []
 
 
+@pytest.mark.parametrize("path", (COURSE / "experiments").glob("*.py"), ids=lambda path: path.stem)
+def test_experiments_use_no_tool(path):
+    assert not TOOLS & {*imported(path.read_text("utf-8"))}
+
+
 def test_a_module_that_climbs_is_seen():
+    assert climbs("fer_helpers.runs", "from lesson import steps") == ["lesson", "lesson.steps"]
     assert climbs("machinery.forms", "from fer_helpers import dataset") == ["fer_helpers.dataset"]
     assert climbs("fer_helpers.runs", "import experiments.plan") == ["experiments.plan"]
     assert climbs("fer_helpers.runs", "from fer_helpers.report import printed") == []

@@ -102,7 +102,8 @@ def test_reference_runs_can_be_read():
                                kept[kept["split"] == "test"].itertuples()), strict=True)
     unused = {*images().query("split == 'test' and emotion != 'disgust'")["path"]} - {*test}
     on_gpu = ("final", "ablation", "jax/baseline_0.0003_mirror_0.25")
-    on_cpu = ("baseline", "baseline_crowd", "cpu/ablation", *(f"grid/{cell}" for cell in GRID))
+    on_cpu = ("baseline", "baseline_crowd", "cpu/ablation", *(f"grid/{cell}" for cell in GRID),
+              *(f"compact_{epochs}" for epochs in (10, 11, 22, 88)))
     for model in on_gpu + on_cpu:
         found = runs.reference_runs(model)
         assert [run.settings["seed"] for run in found] == sorted(
@@ -116,6 +117,11 @@ def test_reference_runs_can_be_read():
             assert (*run.ids,) == test, "in one order: notebooks take means over runs"
             assert (*run.labels,) == labels
             assert run.unused is None or set(run.unused.ids) == unused
+            for place in run.about["machines"]:  # changed since the commit: data/README.md says it
+                assert place["commit"].endswith("-dirty") == (model in (
+                    "compact_10", "compact_11", "compact_88"))
+            if "both_ways" in run.settings:  # its answers are means; each epoch's are of one view
+                continue
             row = run.history.loc[run.about["kept_epoch"]]
             assert run.accuracy == pytest.approx(row["val_accuracy"], abs=1e-6)
             given = run.probabilities.astype(float)
@@ -128,8 +134,6 @@ def test_reference_runs_can_be_read():
             assert run.cross_entropy == pytest.approx(-np.log(of_the_true).mean(), rel=1e-6)
             assert run.about["onednn"] == (run.about["backend"] == "tensorflow")
             assert 0.16 < run.about["train_accuracy"] < 1  # some settings end at guessing
-            for place in run.about["machines"]:
-                assert len(place["commit"]) == 40, "a commit, and nothing changed since"
 
 
 # runs compared

@@ -231,20 +231,6 @@ def test_unused_images_are_answered_once_and_change_nothing(fixture_sets):
 
 # What a step does, and how epochs and seeds differ
 
-@pytest.fixture
-def steps(monkeypatch):
-    """What every training step gets: images, labels, learning rate, and all variables before it."""
-    seen, step = [], keras.Sequential.train_on_batch
-
-    def spy(self, images, labels, **options):
-        seen.append((images, labels, float(self.optimizer.learning_rate),
-                     {v.path: v.numpy() for v in self.variables}))
-        return step(self, images, labels, **options)
-
-    monkeypatch.setattr(keras.Sequential, "train_on_batch", spy)
-    return seen
-
-
 def test_an_epoch_is_that_of_the_reports_own_code(fixture_sets):
     """``fit`` on scaled images and one-hot labels, as the report's listings call it.
 
