@@ -93,6 +93,7 @@ def test_in_training_each_image_and_call_has_its_own_draw_and_otherwise_nothing_
     on, off = {"training": True}, {"training": False}
     for unchanged in (calls(3, off), calls(3, {}), calls(3, on, {})):
         np.testing.assert_array_equal(unchanged, [batch, batch])
+    assert not np.array_equal(*(calls(None, on)[0] for _ in range(2))), "no seed, no repetition"
     first, second = calls(3, on)
     np.testing.assert_array_equal((first, second), calls(3, on))
     for one, other in ((first, second), (first[:4], first[4:]), (first, calls(4, on)[0])):
@@ -104,6 +105,7 @@ def test_the_reports_settings_and_that_they_survive_saving(tmp_path):
                                    "shear": 0.1, "zoom": 0.1, "horizontal_flip": True}
     model = keras.Sequential([keras.Input((48, 40, 1)),
                               RandomAffine(**REPORT_AUGMENTATION, seed=5, name="warp")])
+    assert keras.saving.get_registered_name(RandomAffine) == "fer_helpers>RandomAffine"
     model.save(tmp_path / "layer.keras")
     loaded = keras.models.load_model(tmp_path / "layer.keras", safe_mode=True)
     assert loaded.layers[0].get_config() == model.layers[0].get_config()

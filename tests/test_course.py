@@ -8,6 +8,8 @@ def test_names_and_paths(monkeypatch, tmp_path):
     assert (course.LEFT_OUT[0], course.SPLITS) == ("disgust", ("train", "test"))
     assert course.IMAGE_SIZE == 48
     assert {*course.ALSO_CALLED} <= {*course.EMOTIONS, *course.LEFT_OUT, *course.SPLITS}
+    assert [course.ALSO_CALLED[name][-1] for name in (
+        "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")] == [*"0123456"]
     assert {"val", "valid", "validation", "publictest"} < {*course.ALSO_CALLED["test"]}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))

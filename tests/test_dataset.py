@@ -34,6 +34,14 @@ def test_fer_data_is_used_first(copy, monkeypatch, spelled):
     assert (data.root, data.name, data.is_fixture) == (copy, "custom-copy", False)
 
 
+def test_names_of_places_and_datasets(copy, make_zip):
+    assert [path.relative_to(COURSE).as_posix() for path in ds.FER2013] == [
+        f"data/{name}" for name in ("fer2013", "fer2013.zip", "archive.zip", "fer2013.csv")]
+    assert make_zip().name == "custom-x"
+    drawn = ds.Dataset(copy.rename(copy.with_name("fixture")))
+    assert not drawn.is_fixture and drawn.name == "custom-fixture"
+
+
 @pytest.mark.parametrize("name", ["it's $HOME", "a%20b #1", '"quoted"', "données 表情", " x"])
 def test_what_is_there_is_taken_as_it_is_spelled(copy, monkeypatch, name):
     monkeypatch.setenv("FER_DATA", str(copy.rename(copy.with_name(name))))
@@ -53,6 +61,10 @@ def test_without_fer_data_the_usual_places_then_the_fixture(monkeypatch, copy):
                              ([ds.FIXTURE / "SHA256SUMS", copy], ds.FIXTURE / "SHA256SUMS")):
         monkeypatch.setattr(ds, "FER2013", places)
         assert ds.find_dataset().root == expected
+    (copy / "dangling").symlink_to(copy / "nowhere")
+    monkeypatch.setattr(ds, "FER2013", [copy / "dangling"])
+    with pytest.raises(CourseError, match=r"No dataset at .*nowhere"):
+        ds.find_dataset()
     monkeypatch.setattr(ds, "FER2013", [])
     monkeypatch.chdir(copy)
     monkeypatch.setenv("HOME", str(ds.FIXTURE.parent))

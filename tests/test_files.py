@@ -30,7 +30,7 @@ def test_a_write_leaves_the_new_file_or_the_old_one_and_nothing_else(tmp_path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, moment, full)
-    with pytest.raises(CourseError, match=r"cannot be written \(No space left on device\)"):
+    with pytest.raises(CourseError, match=rf"{path} cannot be written \(No space left on device\)"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert [*path.parent.iterdir()] == [path]

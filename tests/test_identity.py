@@ -138,6 +138,17 @@ def test_rows_that_share_their_pixels_go_by_their_order(original):
     assert recognised(paths[::-1], pixels[::-1])[0] == list(paths[::-1]), "each keeps its name"
 
 
+def test_the_nearest_gets_the_name_and_most_images_tell_the_form(original, fixture_index):
+    paths, pixels = original
+    first = list(fixture_index["path"]).index(paths[0])
+    kaggles = np.concatenate([ds.Dataset(ds.FIXTURE).pixels[[first]], pixels[1:]])
+    assert recognised(list(paths), kaggles)[1].form == "fer2013.csv"
+    noisy = (pixels[7] + np.random.default_rng(5).normal(0, 1, (48, 48))).clip(0, 255)
+    got, what = recognised([f"{paths[7].rpartition('/')[0]}/new", *as_rows(paths)],
+                           np.concatenate([noisy[None].astype(np.uint8), pixels]))
+    assert got[1:] == list(paths) and "1 were added" in what.sentence
+
+
 def test_near_copies_of_two_classes_keep_their_own(original):
     """Another decoder may exchange what little tells them apart: no label has changed."""
     paths, pixels = original
@@ -325,7 +336,7 @@ def test_damaged_tables(copy, name, damage, trap, capsys):
         path.write_bytes(damage(path.read_bytes()))
     else:  # a program instead of numbers
         np.savez(path.open("wb"), kaggle=trap, csv_minus_kaggle=trap, allow_pickle=True)
-    with pytest.raises(CourseError, match=r"missing or damaged.*git restore"):
+    with pytest.raises(CourseError, match=rf"missing or damaged.*git restore .*/{path.name}"):
         _ = ds.find_dataset().name
     assert "executed" not in capsys.readouterr().out
 

@@ -40,8 +40,11 @@ def test_finds_what_was_planted_and_nothing_else(marked):
     counts = near_copies.count_copies(marked)
     assert counts["exact copies"].tolist() == [4, 2, 1, 1, 1]
     assert counts["exact and near copies"].tolist() == [6, 3, 2, 1, 2]
+    disgust = marked[marked["emotion"] == "disgust"]  # twice, and not counted
+    assert near_copies.count_copies(pd.concat([marked, disgust])).equals(counts)
     without = marked[~marked["path"].isin(ACROSS) | (marked["split"] == "test")]
     assert copies.copies_in_train(without).value_counts().to_dict() == {"": 290, "near": 1}
+    assert near_copies.count_copies(without)["exact copies"].tolist() == [2, 1, 0, 1, 0]
 
 
 def test_blank_images_are_copies_of_each_other_and_of_nothing_else(copy):

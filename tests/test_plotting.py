@@ -71,7 +71,8 @@ def test_each_figure_has_its_title_and_is_saved_whole(name, folder):
 
 
 @pytest.mark.parametrize(("name", "dataset", "file", "faces"), [
-    ("grid", "fer2013", "x_faces", "True"), ("history", "custom-mine", "x", "False"),
+    ("grid", "fer2013", "x_faces", "True"), ("grid", "custom-mine", "x_faces", "True"),
+    ("history", "custom-mine", "x", "False"),
     ("grid", "fixture", "x", "False"), ("layers", "none", "x", "False")])
 def test_a_figure_says_its_dataset_and_git_ignores_real_faces(name, dataset, file, faces, folder):
     figure = DRAW[name]()
