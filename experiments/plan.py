@@ -200,8 +200,8 @@ def _runs(seeds: int, *names: str, first: int = 0) -> list[tuple[str, int]]:
     return [(name, seed) for seed in range(first, first + seeds) for name in names]
 
 
-# What is trained, in this order. Two cores make the first list in about a day, one GPU for data
-# centres the second one in half an hour.
+# What is trained, in this order. Two cores make the first list in about a day; the second is for a
+# GPU.
 LISTS = {
     "cpu": [*_runs(5, "baseline"), *_runs(4, "baseline_crowd"), *_runs(3, "compact_22"),
             *_runs(1, *GRID), *_runs(1, "final", "ablation"),
