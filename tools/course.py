@@ -271,14 +271,14 @@ def python():
         # What is there stays until the new is installed, and what was added stays for good.
         print(f"Bringing the environment in {setting('VENV')} up to date.", flush=True)
     else:
-        print(f"Making an environment in {setting('VENV')}, once: 2.7 GB, a minute or a few.",
-              flush=True)
         steps.insert(0, [base_python(), "-m", "venv", str(venv())])
         if ours():
             shutil.rmtree(venv())  # its Python is gone
         elif venv().exists() and os.listdir(venv()):
             sys.exit(f"{venv()} holds other files, and no environment of this course. Name "
                      "another folder, VENV=..., or remove it.")
+        print(f"Making an environment in {setting('VENV')}, once: 2.7 GB, a minute or a few.",
+              flush=True)
         venv().mkdir(parents=True, exist_ok=True)
         (venv() / MARK).touch()
     for command in steps:
