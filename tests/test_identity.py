@@ -190,6 +190,7 @@ def missing_and_added(copy):
 @pytest.mark.parametrize(("alter", "said"), [
     (by(ImageOps.equalize), r"291 have other pixels \(their greys were spread evenly.*\)"),
     (by(lambda image: image.resize((28, 48))), r"2\d\d have.*size was changed to 28 x 48\)"),
+    (by(ImageOps.equalize, 3), r"9\d have other pixels \(their greys were spread evenly.*\)"),
     (by(ImageOps.invert, 10), "30 have other pixels"),
     (missing_and_added, "2 are missing, 1 were added"),
     (lambda copy: (change(copy, ImageOps.invert, 10), under_own_names(copy)),

@@ -128,6 +128,7 @@ def test_names_and_numbers_of_parameters(build, name, parameters):
     assert network.name == name
     assert models.layer_table(network)["parameters"].sum() == network.count_params()
     assert network.count_params() == parameters or parameters is None
+    assert models.build_baseline(0.5).layers[-2].rate == 0.5, "the grid of notebook 3 changes it"
 
 
 def test_the_layer_table():

@@ -34,6 +34,9 @@ def test_rows_that_the_report_has_otherwise(model, build, outputs, parameters):
         same = found.loc[found[agrees], [what, f"printed_{what}"]]
         ours = same[what] if what == "output" else same[what].map("{:,}".format)
         assert ours.tolist() == same[f"printed_{what}"].tolist()
+    one_more = found.assign(parameters=found["parameters"] + 1)
+    assert not report.layer_comparison(one_more, model)["parameters_agree"][
+        found["parameters_agree"]].any(), "exactly, however large"
     for other in (models.layer_table(models.build_final(8))[1:], models.layer_table(build())[::-1]):
         with pytest.raises(ValueError, match=f"not those of the report's {model} model"):
             report.layer_comparison(other, model)
