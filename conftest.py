@@ -12,7 +12,7 @@ COURSE = Path(__file__).resolve().parent
 
 # Tests run on the fixture, whatever the user has; figures go elsewhere.
 os.environ["FER_DATA"] = str(COURSE / "data" / "fixture")
-for name in ("FER_RUNS", "KAGGLEHUB_CACHE", "TF_ENABLE_ONEDNN_OPTS"):
+for name in ("FER_RUNS", "KAGGLEHUB_CACHE", "TF_ENABLE_ONEDNN_OPTS", "VENV"):
     os.environ.pop(name, None)
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of pytest-xdist share this folder
     FIGURES = tempfile.TemporaryDirectory(prefix="fer_figures_")
