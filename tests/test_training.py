@@ -313,10 +313,11 @@ def test_the_best_epoch_is_the_first_of_the_lowest_loss_and_nan_is_none(
 
 # Stopped and continued
 
-@pytest.mark.parametrize("before_the_end", [0, 1, 3])
+@pytest.mark.parametrize(("patience", "before_the_end"), [(3, 0), (3, 1), (3, 3), (0, 0)])
 def test_a_stopped_training_goes_on_with_the_same_numbers(
-        misleading_sets, whole, tmp_path, before_the_end):
-    settings = stopping(patience=3, epochs=40)
+        misleading_sets, whole, tmp_path, patience, before_the_end):
+    settings = stopping(patience, epochs=40)
+    whole = whole if patience == 3 else train_tiny(misleading_sets, settings)
     after = len(whole.history) - before_the_end
     save_to, lines = tmp_path / "run.npz", []
     other = tmp_path / ".other.checkpoint.1.partial"
