@@ -30,6 +30,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -226,17 +227,17 @@ def silence() -> None:
 @contextmanager
 def processes():
     """Start one process for each way."""
-    pools, before = {}, {**os.environ}
+    pools = {}
     try:
         for way, settings in WAYS.items():
-            for name in (ONEDNN, "KERAS_BACKEND"):
-                os.environ.pop(name, None)
-            os.environ.update(settings)
-            pools[way] = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), silence)
-            pools[way].submit(os.getpid).result()  # it starts now, in this environment
+            with mock.patch.dict(os.environ):  # afterwards all is as it was
+                for name in (ONEDNN, "KERAS_BACKEND"):
+                    os.environ.pop(name, None)
+                os.environ.update(settings)
+                pools[way] = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), silence)
+                pools[way].submit(os.getpid).result()  # it starts now, in this environment
         yield {way: lambda *task, p=pool: p.submit(*task).result() for way, pool in pools.items()}
     finally:
-        os.environ.update(before)
         for pool in pools.values():
             pool.shutdown()
 

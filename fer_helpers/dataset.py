@@ -19,6 +19,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from fer_helpers import course
 from fer_helpers.course import ALSO_CALLED, COURSE, EMOTIONS, IMAGE_SIZE, LEFT_OUT, SPLITS
 from fer_helpers.identity import Identity, recognise
 from machinery import forms
@@ -123,7 +124,7 @@ def find_dataset() -> Dataset:
 
 def _usual() -> Path:
     """Return where FER-2013 is if nobody says: kagglehub marks what has come whole."""
-    hub = COURSE / os.path.expanduser(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub")
+    hub = course.course_path("KAGGLEHUB_CACHE", "~/.cache/kagglehub")
     marks = sorted((hub / "datasets" / "msambare" / "fer2013").glob("*.complete"))
     places = [*FER2013, *(mark.parent / "versions" / mark.stem for mark in marks), *KAGGLE]
     return next((place for place in places if os.path.lexists(place) and (

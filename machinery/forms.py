@@ -34,7 +34,6 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")  # some of Pillow's othe
 STORES = ("blobs", ".dvc")  # where hubs and DVC keep the files to which a dataset's links lead
 LEFTOVERS = ("thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found")
 GZIP = b"\x1f\x8b"  # how these files begin
-ALL_ANEW = ", and all other numbers anew: those that stand there are fer2013.csv's"
 
 _GREY = {str(value): value for value in range(256)}
 _USE = ("Point FER_DATA at the folder that holds train/ and test/, at Kaggle's archive.zip, or at "
@@ -227,7 +226,8 @@ def _images(place: str, images: list[Member], names: Names) -> list[Entry]:
     found = {}
     for (*_, split, label, name), opener in images:
         if label.casefold() not in names.label:
-            numbers = ALL_ANEW if label.isdigit() else ""
+            numbers = (", and all other numbers anew: those that stand there are fer2013.csv's"
+                       if label.isdigit() else "")
             raise CourseError(
                 f"{place} holds {split}/{label}/, which is not a class of this course. If it is "
                 "another name of one, or another dataset's, write it into the table in "

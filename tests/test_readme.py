@@ -1,5 +1,6 @@
 """Tables in README and docs are those of the shipped files."""
 
+import pandas as pd
 import pytest
 import write_gallery
 import write_readme
@@ -20,6 +21,18 @@ def test_the_tables_are_up_to_date(page):
         for mark, other in ((start, ""), (end, ""), (end, end + end), (start, end + start)):
             with pytest.raises(CourseError, match=f"{page.name} lacks .*Put it back"):
                 write_readme.filled(page, parts, text.replace(mark, other))
+
+
+def test_what_the_pages_say_of_speed_is_what_the_benchmark_measured():
+    times = pd.read_csv(write_readme.BENCH, comment="#").set_index(["what", "way"])[
+        "times the course's"]
+    said = "a training step of the final network takes about two thirds of the time of the report's"
+    assert said in (COURSE / "README.md").read_text(encoding="utf-8")
+    for way in ("report", "report, oneDNN on"):
+        assert 1 / times["step, final", way] == pytest.approx(2 / 3, abs=0.05)
+    said = "Keras reads a folder in less than half the time."
+    assert said in (COURSE / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert times["load, 18,000 images", "Keras"] < 0.5
 
 
 def test_it_can_be_read_in_five_minutes():

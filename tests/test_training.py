@@ -352,6 +352,8 @@ def test_a_recipe_comes_from_outside(fixture_sets, steps, tmp_path):
     # Tests and plain training images are seen in the last epoch's size.
     turned = dataclasses.replace(whole, probabilities=whole.probabilities[:, ::-1])
     assert measured(turned) == pytest.approx(whole.history["val_cross_entropy"].iloc[-1], rel=1e-4)
+    assert turned.accuracy == pytest.approx(whole.history["val_accuracy"].iloc[-1])
+    assert turned.accuracy == pytest.approx(whole.about["train_accuracy"])
     with pytest.raises(Interrupted):
         trained(stop_after(2), save_to=save_to)
     with pytest.raises(CourseError, match="growing: True there, None here"):
@@ -384,37 +386,40 @@ def test_what_only_tells_where_a_run_was_made_does_not_refuse_it(name, tmp_path)
         training._made_elsewhere(tmp_path, then, now | {"seed": 1})
 
 
-def test_what_does_not_belong_together_is_refused(fixture_sets, begun, trap, capsys, monkeypatch):
-    def again(epochs=3, **about):
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_does_not_belong_together_is_refused(fixture_sets, begun, finished, monkeypatch):
+    def again(epochs=3, log=lambda line: None, **about):
         return train_tiny(fixture_sets._replace(about=fixture_sets.about | about),
-                          short(epochs), save_to=begun)
+                          short(epochs), save_to=begun, log=log)
 
-    def refused(file, said, **options):
-        content = file.read_bytes()
+    run, lines = again() if finished else None, []
+    file = begun if finished else begun.with_suffix(".checkpoint")
+    content = file.read_bytes()
+    for name, options in {"epochs: 3 there, 4 here": {"epochs": 4},
+                          "fingerprint: .* there, x here": {"fingerprint": "x"},
+                          "dataset: fixture there, y here": {"dataset": "y"},
+                          "targets: None there, z here": {"targets": "z"}}.items():
         with pytest.raises(CourseError, match=f"{file.name} is of other settings or data "
-                                              rf"\({said}\).*Move it away"):
+                                              rf"\({name}\).*Move it away"):
             again(**options)
-        assert file.read_bytes() == content
+    assert file.read_bytes() == content
+    if finished:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+        equal(run, again(log=lines.append))
+        assert lines == ["Read the finished run run.npz; move it away to train again"]
 
+
+def test_a_damaged_checkpoint_is_refused_and_nothing_in_it_is_executed(
+        fixture_sets, begun, trap, capsys):
     checkpoint = begun.with_suffix(".checkpoint")
-    refused(checkpoint, "epochs: 3 there, 4 here", epochs=4)
-    refused(checkpoint, "fingerprint: .* there, x here", fingerprint="x")
-    refused(checkpoint, "targets: None there, z here", targets="z")
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(CourseError, match=r"run.checkpoint cannot be continued.*Move it away"):
-        again()
-    for write, *what in ((np.savez, trap), (np.save, [1.0])):
-        with checkpoint.open("wb") as file:
-            write(file, *what, allow_pickle=True)
-        with pytest.raises(CourseError, match="checkpoint cannot be continued"):
-            again()
+    for damage in (lambda file: file.truncate(1000),
+                   lambda file: np.savez(file, text=trap, allow_pickle=True),
+                   lambda file: np.save(file, [1.0])):
+        with checkpoint.open("r+b") as file:
+            damage(file)
+        with pytest.raises(CourseError, match=r"run.checkpoint cannot be continued.*Move it away"):
+            train_tiny(fixture_sets, short(3), save_to=begun)
     assert capsys.readouterr().out == ""
-    checkpoint.unlink()
-    first, lines = again(), []
-    refused(begun, "dataset: fixture there, y here", dataset="y")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
-    equal(first, train_tiny(fixture_sets, short(3), save_to=begun, log=lines.append))
-    assert lines == ["Read the finished run run.npz; move it away to train again"]
 
 
 def test_no_trained_hour_is_lost_to_a_version(fixture_sets, begun, monkeypatch):
