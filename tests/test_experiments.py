@@ -233,6 +233,7 @@ def test_images_grow_and_are_tested_at_their_last_size(
     given = run.probabilities.astype(float)
     assert run.cross_entropy == pytest.approx(
         log_loss(run.labels, given / given.sum(axis=1, keepdims=True)), rel=1e-4)
+    assert run.accuracy == pytest.approx(run.history["val_accuracy"].iloc[-1])
     assert run.settings["sizes"] == [24, 32, 40]
 
 

@@ -33,7 +33,8 @@ def test_there_are_enough():
             nodes = [node for node in ast.walk(ast.parse(cell.source))
                      if isinstance(node, ast.Assert) and ".ids ==" not in ast.unparse(node)]
             assert len(nodes) == len(GUARD.findall(cell.source)), (name, cell.source)
-    assert len({number for number, _ in GUARDS}) == len(NAMES), "at least one in each"
+    assert len(GUARDS) >= 60
+    assert {number for number, _ in GUARDS} == {name[:2] for name in NAMES}, "at least one in each"
 
 
 @pytest.mark.parametrize(("number", "words"), GUARDS, ids=lambda value: str(value)[:40])

@@ -118,6 +118,7 @@ def test_reference_runs_can_be_read():
             assert (*run.labels,) == labels
             assert run.unused is None or set(run.unused.ids) == unused
             for place in run.about["machines"]:  # changed since the commit: data/README.md says it
+                assert len(place["commit"].removesuffix("-dirty")) == 40
                 assert place["commit"].endswith("-dirty") == (model in (
                     "compact_10", "compact_11", "compact_88"))
             if "both_ways" in run.settings:  # its answers are means; each epoch's are of one view
