@@ -68,11 +68,12 @@ def test_a_control_reacts_fast_from_end_to_end(
         values = {box.description: box.value for box in control.children[:-1]}
         for change in [{}, *({name: end} for name in ends for end in ends[name])]:
             took = []
-            for _ in range(2):  # the machine may be busy
+            while not took or (took[-1] > 3 and len(took) < 5):  # something else came between
+                plain = plain_figure()
                 started = time.process_time()
                 control.f(**values | change)
                 figures = drawn()
-                took.append(time.process_time() - started)
+                took.append((time.process_time() - started) / plain)
                 assert figures == 1 or capsys.readouterr().out
             shown.append(min(took))
-        assert max(shown) < 3 * plain_figure, shown
+        assert max(shown) < 3, shown
